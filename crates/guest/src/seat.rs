@@ -1,0 +1,114 @@
+//! The test process's place on the channel.
+
+use crate::channel::{Code, State};
+use crate::region::{Log, Region};
+use crate::sys;
+use std::env;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::FromRawFd;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// The environment variable by which the agent tells a process that it runs in a
+/// guest: the descriptor of the pipe to the agent.
+const CONTROL: &str = "BELLJAR_CONTROL_FD";
+
+/// The test process's place on the channel: where its request comes from and what
+/// it says goes to. There is one in a process.
+#[derive(Debug)]
+pub struct Seat {
+    region: &'static Region,
+    log: Mutex<Log>,
+    control: Mutex<File>,
+}
+
+/// The channel could not be reached from within a guest.
+#[derive(Debug)]
+pub struct SeatError(io::Error);
+
+impl fmt::Display for SeatError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot map the belljar channel from /dev/mem: {}", self.0)
+    }
+}
+
+impl std::error::Error for SeatError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+impl Seat {
+    /// Takes the seat, when this process was started by the agent for it; `None`
+    /// on a host, and in the children of a test process.
+    ///
+    /// # Errors
+    /// When the channel's memory cannot be mapped.
+    pub fn take() -> Result<Option<Seat>, SeatError> {
+        let Some(fd) = env::var(CONTROL).ok().and_then(|fd| fd.parse().ok()) else {
+            return Ok(None);
+        };
+        static REGION: OnceLock<Region> = OnceLock::new();
+        let mapped = Region::map().map_err(SeatError)?;
+        if REGION.set(mapped).is_err() {
+            return Ok(None);
+        }
+        let region = REGION.get().expect("it has just been set");
+        // SAFETY: only one caller per process gets here, still single-threaded; the
+        // agent opened the descriptor for this process and nothing else owns it.
+        let control = unsafe {
+            env::remove_var(CONTROL);
+            File::from_raw_fd(fd)
+        };
+        Ok(Some(Seat {
+            region,
+            log: Mutex::new(region.process_log()),
+            control: Mutex::new(control),
+        }))
+    }
+
+    /// Tells the host that the process waits, and returns the request once there is
+    /// one. The machine is frozen in between; a template may be taken of it.
+    pub fn wait(&self) -> Vec<u8> {
+        self.region.freeze(State::Waiting);
+        self.region.request()
+    }
+
+    /// Has the agent kill the process when it still runs after `limit` of guest
+    /// time, counted from now.
+    ///
+    /// # Errors
+    /// When the agent is gone.
+    pub fn limit(&self, limit: Duration) -> io::Result<()> {
+        let limit_ns = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        control.write_all(&limit_ns.to_le_bytes())
+    }
+
+    /// Appends an event, in JSON, to the process's log.
+    pub fn say(&self, event: &str) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.append(Code::Event, event.as_bytes());
+    }
+
+    /// Sets the guest's wall clock, which stood still since its template was made.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn set_wall_clock(&self, since_epoch: Duration) -> io::Result<()> {
+        sys::set_wall_clock(u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Makes the kernel's random numbers depend on `seed`: forks of one template
+    /// would otherwise all draw the same ones.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn seed_random(&self, seed: u64) -> io::Result<()> {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        sys::seed_random(bytes)
+    }
+}
