@@ -135,6 +135,8 @@ pub enum Code {
     Stderr = 0x0101,
     /// Text from the agent for whoever reads the run: what it found odd.
     Note = 0x0102,
+    /// Processes that were still there when the process had ended: a line each.
+    Leaked = 0x0103,
     /// How the process ended: an [`Ending`].
     Ended = 0x0110,
     /// The agent could not do its work: text.
@@ -144,10 +146,31 @@ pub enum Code {
 }
 
 impl Code {
+    const ALL: [Code; 7] = [
+        Code::Stdout,
+        Code::Stderr,
+        Code::Note,
+        Code::Leaked,
+        Code::Ended,
+        Code::Failed,
+        Code::Event,
+    ];
+
+    /// A word for it, as transcripts have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Code::Stdout => "stdout",
+            Code::Stderr => "stderr",
+            Code::Note => "note",
+            Code::Leaked => "leaked",
+            Code::Ended => "ended",
+            Code::Failed => "failed",
+            Code::Event => "event",
+        }
+    }
+
     fn from_u16(number: u16) -> Option<Code> {
-        [Code::Stdout, Code::Stderr, Code::Note, Code::Ended, Code::Failed, Code::Event]
-            .into_iter()
-            .find(|code| *code as u16 == number)
+        Code::ALL.into_iter().find(|code| *code as u16 == number)
     }
 }
 

@@ -36,6 +36,7 @@ mod seat;
 mod sys;
 
 pub use seat::{Seat, SeatError};
+pub use sys::monotonic_ns;
 
 /// The agent: a static x86-64 ELF program, to be started as `/init`.
 pub const AGENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/agent"));

@@ -51,6 +51,7 @@ mod c {
         pub(super) fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
         pub(super) fn ioctl(fd: c_int, request: c_ulong, ...) -> c_int;
         pub(super) fn setsid() -> c_int;
+        pub(super) fn signal(signal: c_int, handler: usize) -> usize;
         pub(super) fn syscall(number: c_long, ...) -> c_long;
     }
 }
@@ -85,8 +86,10 @@ pub(crate) fn write_port(port: u16, value: u8) {
     }
 }
 
-/// The guest's monotonic clock, in nanoseconds.
-pub(crate) fn monotonic_ns() -> u64 {
+/// This system's monotonic clock, in nanoseconds.
+#[must_use]
+#[allow(unreachable_pub, reason = "public in the library, private in the agent")]
+pub fn monotonic_ns() -> u64 {
     const MONOTONIC: c_int = 1;
     let mut time = c::Timespec { seconds: 0, nanoseconds: 0 };
     // SAFETY: `time` is a valid place for the answer; the clock always exists.
@@ -188,6 +191,18 @@ pub(crate) fn take_terminal() -> io::Result<()> {
     checked(unsafe { c::setsid() })?;
     // SAFETY: the request takes a plain number.
     checked(unsafe { c::ioctl(0, SET_CONTROLLING, 0) }).map(drop)
+}
+
+/// Has a broken pipe be an error instead of a signal, as Rust programs expect from
+/// their runtime. A test runs before its runtime is set up.
+///
+/// Safe to call between fork and exec: it does nothing but a system call.
+pub(crate) fn ignore_broken_pipes() -> io::Result<()> {
+    const BROKEN_PIPE: c_int = 13;
+    const IGNORE: usize = 1;
+    // SAFETY: no handler is installed that could run.
+    unsafe { c::signal(BROKEN_PIPE, IGNORE) };
+    Ok(())
 }
 
 /// Sets the size of the terminal behind a descriptor.

@@ -135,9 +135,10 @@ impl QemuTopology {
     /// What `-cpu MODEL,` must be followed by for Linux to see these LLCs.
     ///
     /// * `vendor=GenuineIntel` makes the L2 follow the core, `l3-cache=on` gives an L3 per die.
-    /// * `level=0x1e`, for several dies, hides CPUID leaf 0x1f. SeaBIOS 1.16 reads that leaf with
-    ///   whatever is in ECX, and QEMU 10.0 aborts then under emulation (`encode_topo_cpuid1f:
-    ///   Assertion`). Linux finds the same LLCs and packages without it, but no dies.
+    /// * `level=0x1e`, for several dies, hides CPUID leaf 0x1f, which aborts QEMU 10.0 under emulation
+    ///   if it is read with ECX above 5 (`encode_topo_cpuid1f: Assertion`). SeaBIOS does so at boot:
+    ///   it asks for leaf 0x40000100, which is answered as the highest one, and that is 0x1f.
+    ///   Linux finds the same LLCs and packages without that leaf, but no dies.
     #[must_use]
     pub fn cpu_properties(&self) -> &'static str {
         if self.smp.dies > 1 {

@@ -58,7 +58,7 @@ pub use error::Error;
 pub use fork::{Fork, Run, Said, Stop, Timings, Watch};
 pub use machine::Machine;
 pub use memory::{GuestMemory, GuestPhysical};
-pub use mode::Mode;
+pub use mode::{Mode, UnknownMode};
 pub use payload::Payload;
 pub use pool::Pool;
 pub use probe::KvmProbe;

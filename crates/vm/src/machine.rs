@@ -143,7 +143,8 @@ impl Machine {
         if let Some(backend) = shape.machine_memory_backend() {
             machine.push_str(&format!(",memory-backend={backend}"));
         }
-        push(&["-machine", &machine, "-cpu", self.cpu()]);
+        let cpu = format!("{},{}", self.cpu(), shape.cpu_properties());
+        push(&["-machine", &machine, "-cpu", &cpu]);
         let words = shape.args();
         push(&words.iter().map(String::as_str).collect::<Vec<_>>());
         for node in &shape.nodes {
@@ -188,8 +189,8 @@ impl Machine {
     fn cpu(&self) -> &str {
         match (&self.cpu_model, self.mode) {
             (Some(model), _) => model,
-            (None, Mode::Kvm) => "host,l3-cache=on",
-            (None, Mode::Tcg | Mode::Det) => "Nehalem,l3-cache=on",
+            (None, Mode::Kvm) => "host",
+            (None, Mode::Tcg | Mode::Det) => "Nehalem",
         }
     }
 }

@@ -72,6 +72,8 @@ fn run(
     } else {
         command.stdin(Stdio::null()).stdout(stdout_end).stderr(stderr_end);
         command.process_group(0);
+        // SAFETY: between fork and exec only a system call is made.
+        unsafe { command.pre_exec(sys::ignore_broken_pipes) };
     }
     let name = command.get_program().to_string_lossy().into_owned();
     let child =
@@ -196,8 +198,7 @@ impl Supervised<'_> {
             .map(|pid| format!("{} ({pid})", field(pid, "comm")))
             .collect();
         if self.ended.is_some() && !leaked.is_empty() {
-            let text = format!("processes left behind: {}", leaked.join(", "));
-            self.log.append(Code::Note, text.as_bytes());
+            self.log.append(Code::Leaked, leaked.join("\n").as_bytes());
         }
         let _ = sys::kill(-1, SIGKILL);
         // A process that the kernel cannot end must not hold up the report.

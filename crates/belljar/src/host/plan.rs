@@ -1,0 +1,233 @@
+//! What a test needs, resolved: which machine, which payload, which seed.
+
+use super::Host;
+use crate::case::Spec;
+use crate::config::Config;
+use belljar_kernel::{Kernel, Need};
+use belljar_record::Reason;
+use belljar_topology::{MemoryMib, Topology};
+use belljar_vm::{Error, KvmProbe, Machine, Mode, Payload, Template};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// What a test will be run with.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The test.
+    pub spec: Spec,
+    /// Its binary.
+    pub binary: PathBuf,
+    /// The mode that was asked for: a mode's name or `auto`.
+    pub requested: String,
+    /// The mode.
+    pub mode: Mode,
+    /// Why that mode, where it is not the one that was asked for, or what it cannot
+    /// promise here.
+    pub why: Option<String>,
+    /// The kernel.
+    pub kernel: Kernel,
+    /// The topology.
+    pub topology: Topology,
+    /// The memory.
+    pub memory: MemoryMib,
+    /// The seed.
+    pub seed: u64,
+    /// The time limit, in guest time.
+    pub timeout: Duration,
+    cpu_model: Option<String>,
+}
+
+/// What makes two tests share a template.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct TemplateKey {
+    machine: String,
+    binary: PathBuf,
+    modules: Vec<String>,
+    tools: Vec<String>,
+}
+
+impl Plan {
+    fn machine(&self) -> Machine {
+        let machine = Machine::new(self.topology.clone(), &self.kernel.vmlinux(), self.mode)
+            .memory(self.memory)
+            .kernel_id(self.kernel.id());
+        match &self.cpu_model {
+            Some(model) => machine.cpu_model(model),
+            None => machine,
+        }
+    }
+
+    fn template_key(&self) -> TemplateKey {
+        TemplateKey {
+            machine: format!("{:?}", self.machine()),
+            binary: self.binary.clone(),
+            modules: self.spec.modules.clone(),
+            tools: self.spec.tools.clone(),
+        }
+    }
+
+    fn payload(&self) -> Result<Payload, Reason> {
+        let failed =
+            |error: &dyn std::error::Error| Reason::TemplateFailed { detail: chain(error) };
+        let mut payload = Payload::process(&self.binary, &[]).map_err(|error| failed(&error))?;
+        payload.tools(&self.spec.tools).map_err(|error| failed(&error))?;
+        let names: Vec<&str> = self.spec.modules.iter().map(String::as_str).collect();
+        for module in self.kernel.module_closure(&names).map_err(|error| failed(&error))? {
+            let image = module.read().map_err(|error| failed(&error))?;
+            payload.module(&module.name, image);
+        }
+        if let Some(config) = self.kernel.config_path() {
+            // libbpf looks for it there.
+            let image = std::fs::read(&config).map_err(|error| failed(&error))?;
+            payload.file(format!("/boot/config-{}", self.kernel.release()), image);
+        }
+        Ok(payload)
+    }
+}
+
+impl Host {
+    /// Resolves what a test declares.
+    ///
+    /// # Errors
+    /// The reason for which the test cannot run here.
+    pub fn plan(&self, spec: &Spec, binary: &Path) -> Result<Plan, Reason> {
+        let config = self
+            .config(Path::new(&spec.manifest_dir))
+            .map_err(|error| Reason::Internal { detail: chain(&error) })?;
+        let kernel = self.kernel_for(spec, &config)?;
+        let requested = spec
+            .mode
+            .clone()
+            .or_else(|| self.options.mode.clone())
+            .unwrap_or_else(|| config.mode.clone());
+        let (mode, why) = self.mode_for(&requested, &kernel)?;
+        let topology = match &spec.topology {
+            None => config.topology.clone(),
+            Some(notation) => notation
+                .parse()
+                .map_err(|error| Reason::Internal { detail: format!("{notation}: {error}") })?,
+        };
+        let memory = MemoryMib(u64::from(spec.memory_mib.unwrap_or(config.memory_mib)))
+            .max(topology.memory_least());
+        // A det run must come out the same every time; elsewhere a test that draws
+        // numbers should not always draw the same.
+        let seed = self.options.seed.or(spec.seed).unwrap_or_else(|| match mode {
+            Mode::Det => 0,
+            _ => fastrand::u64(..),
+        });
+        let timeout = spec
+            .timeout_ms
+            .map_or(Duration::from_secs(u64::from(config.timeout_s)), Duration::from_millis);
+        Ok(Plan {
+            spec: spec.clone(),
+            binary: binary.to_owned(),
+            requested,
+            mode,
+            why,
+            kernel,
+            topology,
+            memory,
+            seed,
+            timeout,
+            cpu_model: config.cpu_model,
+        })
+    }
+
+    fn kernel_for(&self, spec: &Spec, config: &Config) -> Result<Kernel, Reason> {
+        let failed =
+            |error: belljar_kernel::Error| Reason::TemplateFailed { detail: chain(&error) };
+        let chosen = spec.kernel.as_ref().or(self.options.kernel.as_ref());
+        let kernel = match chosen {
+            Some(word) => self.kernel(word),
+            None => match self.kernels.default_kernel() {
+                Ok(Some(kernel)) => Ok(kernel),
+                Ok(None) => self.kernel(&config.kernel),
+                Err(error) => Err(error),
+            },
+        };
+        let kernel = kernel.map_err(failed)?;
+        let needs: Vec<Need> = spec
+            .needs
+            .iter()
+            .map(|need| need.parse())
+            .collect::<Result<_, belljar_kernel::ParseNeedError>>()
+            .map_err(|error| Reason::Internal { detail: error.to_string() })?;
+        let lacks = kernel.missing(&needs).map_err(failed)?;
+        if lacks.is_empty() {
+            return Ok(kernel);
+        }
+        let cached = self.kernels.who_has(&needs).unwrap_or_default();
+        let mut found_in: Vec<String> = cached.iter().map(|k| k.id().to_owned()).collect();
+        let known = needs.iter().filter_map(|need| match need {
+            Need::Ability(ability) => ability.known_sources().first(),
+            Need::Config(_) => None,
+        });
+        found_in.extend(known.map(|source| (*source).to_owned()));
+        found_in.dedup();
+        let missing = lacks.iter().map(|lack| format!("{} ({})", lack.need, lack.reason)).collect();
+        Err(Reason::Refused { missing, found_in })
+    }
+
+    fn mode_for(&self, word: &str, kernel: &Kernel) -> Result<(Mode, Option<String>), Reason> {
+        let probe = || KvmProbe::of_host(&self.engine, &kernel.vmlinux(), kernel.id());
+        match word {
+            "auto" => Ok(match probe() {
+                probe if probe.works => (Mode::Kvm, None),
+                probe => (Mode::Tcg, Some(format!("KVM was passed over: {}", probe.reason))),
+            }),
+            "kvm" => match probe() {
+                probe if probe.works => Ok((Mode::Kvm, None)),
+                probe => Err(Reason::Skipped { why: format!("no KVM: {}", probe.reason) }),
+            },
+            "det" => Ok((Mode::Det, self.engine.qemu().det_caveat())),
+            word => {
+                word.parse().map(|mode| (mode, None)).map_err(|error: belljar_vm::UnknownMode| {
+                    Reason::Internal { detail: error.to_string() }
+                })
+            }
+        }
+    }
+
+    /// The template that a plan needs: from the cache, or made now.
+    ///
+    /// # Errors
+    /// The reason for which there is none.
+    pub fn prepare(&self, plan: &Plan) -> Result<Arc<Template>, Reason> {
+        let key = plan.template_key();
+        let known = || self.templates.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(template) = known().get(&key) {
+            return Ok(Arc::clone(template));
+        }
+        let failed = |error: Error| Reason::TemplateFailed { detail: chain(&error) };
+        let payload = plan.payload()?;
+        let base = self.engine.base(&plan.machine()).map_err(failed)?;
+        let template = self.engine.layer(&base, &payload).map_err(failed)?;
+        known().insert(key, Arc::clone(&template));
+        Ok(template)
+    }
+
+    /// Says that a plan will be run soon, so that its fork can be made ahead.
+    pub fn expect(&self, template: &Arc<Template>) {
+        self.pool.expect(template);
+    }
+
+    pub(super) fn take(&self, template: &Arc<Template>) -> Result<belljar_vm::Fork, Reason> {
+        self.pool.take(template).map_err(|error| match error {
+            Error::QemuDied { status, stderr } => Reason::QemuDied { status, stderr },
+            error => Reason::TemplateFailed { detail: chain(&error) },
+        })
+    }
+}
+
+/// An error and its causes in one line each.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,325 @@
+//! One run of one test, and its record.
+
+use super::{Host, Plan, plan::chain};
+use crate::case::Spec;
+use crate::message::{Event, Outcome, Request};
+use belljar_guest::channel::{Code, Ending};
+use belljar_record::{
+    Directory, Identity, Metric, Phase, Project, Reason, Record, Said, Tail, Timestamp, Transcript,
+    VariantInputs, WriteError, target_root,
+};
+use belljar_vm::{KernelFault, Mode, Run, Stop, Watch};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A run that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// What came of it.
+    pub record: Record,
+    /// Where the record is, or why it could not be written.
+    pub written: Result<PathBuf, WriteError>,
+    /// What the guest said, for comparisons; only in `det`.
+    pub said: Option<Said>,
+    /// Host time from the request until the body began, if it did.
+    pub to_body: Option<Duration>,
+}
+
+impl Host {
+    /// Runs a test to its end and writes its record. `hear` is called with what the
+    /// test writes to its standard output and error, as it does.
+    pub fn run(&self, spec: &Spec, binary: &Path, hear: impl FnMut(Code, &[u8])) -> Finished {
+        let started = Instant::now();
+        let mut record = self.blank(spec, binary);
+        let mut heard = None;
+        match self.plan(spec, binary) {
+            Err(reason) => record.reason = reason,
+            Ok(plan) => {
+                describe(&mut record, &plan, self);
+                heard = self.run_plan(&plan, &mut record, started, hear);
+            }
+        }
+        self.finish(record, spec, binary, heard)
+    }
+
+    fn run_plan(
+        &self,
+        plan: &Plan,
+        record: &mut Record,
+        started: Instant,
+        mut hear: impl FnMut(Code, &[u8]),
+    ) -> Option<Run> {
+        let mut last = started;
+        let mut lap = || {
+            let now = Instant::now();
+            Some(ns(now - std::mem::replace(&mut last, now)))
+        };
+        record.durations.queue_ns = lap();
+        let template = match self.prepare(plan) {
+            Ok(template) => template,
+            Err(reason) => {
+                record.reason = reason;
+                return None;
+            }
+        };
+        record.durations.template_ns = lap();
+        let fork = match self.take(&template) {
+            Ok(fork) => fork,
+            Err(reason) => {
+                record.reason = reason;
+                return None;
+            }
+        };
+        record.durations.fork_ns = lap();
+        let wall_clock = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(ns);
+        let request = Request {
+            test: plan.spec.test.clone(),
+            topology: plan.topology.to_string(),
+            mode: plan.mode.to_string(),
+            seed: plan.seed,
+            timeout_ns: ns(plan.timeout),
+            wall_clock_ns: wall_clock.filter(|_| plan.mode != Mode::Det),
+        };
+        let request = serde_json::to_vec(&request).expect("a request has no maps with odd keys");
+        let watch =
+            Watch { limit: watchdog(plan), cancelled: Some(Arc::clone(&self.options.cancelled)) };
+        let run = fork.run(&request, &watch, |said| {
+            if matches!(said.code, Code::Stdout | Code::Stderr) {
+                hear(said.code, &said.body);
+            }
+        });
+        record.durations.run_ns = lap();
+        judge(record, plan, &run);
+        record.durations.collect_ns = lap();
+        Some(run)
+    }
+
+    fn finish(&self, mut record: Record, spec: &Spec, binary: &Path, run: Option<Run>) -> Finished {
+        if let Some(wanted) = &spec.expect_fail {
+            record.expected_fail = true;
+            let text = record.reason.to_string();
+            if record.reason.is_of_test() && !text.contains(wanted.as_str()) {
+                record.notes.push(format!("expected to fail with `{wanted}`, but: {text}"));
+            } else {
+                record.reason = record.reason.when_failure_expected();
+            }
+        }
+        record.outcome = record.reason.outcome();
+        let mut said = None;
+        if let Some(run) = run.as_ref().filter(|_| record.vm.mode.used == "det") {
+            let mut transcript = Transcript::new();
+            for one in &run.said {
+                transcript.frame(one.time_ns, one.code.word(), &one.body);
+            }
+            let (digest, lines) = transcript.finish(&run.console);
+            record.digest = Some(digest);
+            said = Some(lines);
+        }
+        let root = match &self.options.records {
+            Some(root) => root.clone(),
+            None => target_root(binary).unwrap_or_else(|| PathBuf::from("belljar")),
+        };
+        let kernel = Some(record.vm.kernel.id.as_str()).filter(|id| !id.is_empty());
+        let directory = Directory::new(&root, kernel, &record.project);
+        let written = directory.write(&record, said.as_ref());
+        Finished { record, written, said, to_body: run.and_then(|run| run.timings.first_event) }
+    }
+
+    /// A record with what is known before anything is tried.
+    fn blank(&self, spec: &Spec, binary: &Path) -> Record {
+        let stem = binary.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = stem.rsplit_once('-').map_or(stem.as_str(), |(name, _)| name).to_owned();
+        let mut inputs = VariantInputs::new(&spec.package, &name, &spec.test);
+        for (name, value) in [
+            ("topology", &spec.topology),
+            ("mode", &spec.mode),
+            ("kernel", &spec.kernel),
+            ("seed", &spec.seed.map(|seed| seed.to_string())),
+            ("memory_mib", &spec.memory_mib.map(|mib| mib.to_string())),
+        ] {
+            if let Some(value) = value {
+                inputs = inputs.with(name, value);
+            }
+        }
+        // What is chosen from outside tells records of different choices apart too.
+        for (name, value) in
+            [("with-mode", &self.options.mode), ("with-kernel", &self.options.kernel)]
+        {
+            if let Some(value) = value {
+                inputs = inputs.with(name, value);
+            }
+        }
+        let identity = Identity {
+            test: spec.test.clone(),
+            variant: spec.variant.clone(),
+            package: spec.package.clone(),
+            binary: name,
+            binary_hash: self.binary_hash(binary),
+            variant_hash: inputs.hash(),
+            session: self.session.clone(),
+        };
+        let reason = Reason::Internal { detail: String::from("the run was never judged") };
+        let mut record = Record::new(identity, Timestamp::now(), reason);
+        record.host = belljar_record::Host::current();
+        record.project = Project::of_directory(Path::new(&spec.manifest_dir));
+        record
+    }
+
+    fn binary_hash(&self, binary: &Path) -> String {
+        let mut known = self.binaries.lock().unwrap_or_else(PoisonError::into_inner);
+        let hash = known.entry(binary.to_owned()).or_insert_with(|| {
+            let bytes = std::fs::read(binary);
+            bytes.map_or_else(|_| String::new(), |bytes| blake3::hash(&bytes).to_hex().to_string())
+        });
+        hash.clone()
+    }
+}
+
+fn describe(record: &mut Record, plan: &Plan, host: &Host) {
+    record.timeout_ms = Some(plan.timeout.as_millis() as u64);
+    let vm = &mut record.vm;
+    vm.mode.requested.clone_from(&plan.requested);
+    vm.mode.used = plan.mode.to_string();
+    vm.mode.why.clone_from(&plan.why);
+    vm.kernel.id = plan.kernel.id().to_owned();
+    vm.kernel.release = Some(plan.kernel.release().to_owned());
+    vm.topology = plan.topology.to_string();
+    vm.preset.clone_from(&plan.spec.preset);
+    vm.memory_mib = plan.memory.0;
+    vm.seed = Some(plan.seed);
+    vm.qemu_version = Some(host.engine.qemu().version().to_string());
+    let accelerator = if plan.mode == Mode::Kvm { "kvm" } else { "tcg" };
+    vm.accelerator = Some(accelerator.to_owned());
+}
+
+/// How much host time a machine gets before it counts as hung. The guest enforces the
+/// limit itself; this is for guests that no longer can. In `det` a second of a busy
+/// guest with several CPUs takes several of the host.
+fn watchdog(plan: &Plan) -> Duration {
+    let grace = Duration::from_secs(30);
+    match plan.mode {
+        Mode::Kvm | Mode::Tcg => plan.timeout + grace,
+        Mode::Det => plan.timeout * (2 + 2 * plan.topology.cpu_count()) + grace,
+    }
+}
+
+/// Fills a record with what the guest said, and finds the reason.
+fn judge(record: &mut Record, plan: &Plan, run: &Run) {
+    let mut outcome = None;
+    let (mut began_ns, mut stdout, mut stderr) = (None, Vec::new(), Vec::new());
+    let mut leaked = Vec::new();
+    let mut garbage = None;
+    for said in &run.said {
+        match said.code {
+            Code::Stdout => stdout.extend_from_slice(&said.body),
+            Code::Stderr => stderr.extend_from_slice(&said.body),
+            Code::Note => record.notes.push(String::from_utf8_lossy(&said.body).into_owned()),
+            Code::Leaked => {
+                leaked.extend(String::from_utf8_lossy(&said.body).lines().map(str::to_owned));
+            }
+            Code::Event => match serde_json::from_slice(&said.body) {
+                Ok(Event::Begin) => began_ns = Some(said.time_ns),
+                Ok(Event::Outcome(ended)) => {
+                    record.guest_time_ns = began_ns.map(|began| said.time_ns.saturating_sub(began));
+                    outcome = Some(ended);
+                }
+                Ok(event) => note_event(record, event, said.time_ns),
+                Err(error) => garbage = Some(format!("an event is no JSON of ours: {error}")),
+            },
+            _ => {}
+        }
+    }
+    record.stdout = Tail::new(&stdout);
+    record.stderr = Tail::new(&stderr);
+    record.console = Tail::new(&run.console);
+    let reason = match &run.stop {
+        Stop::Ended(ending) => match (ending, outcome) {
+            _ if garbage.is_some() => {
+                Reason::ChannelGarbage { detail: garbage.unwrap_or_default() }
+            }
+            (Ending::TimedOut, _) => Reason::Timeout { limit_ms: plan.timeout.as_millis() as u64 },
+            (_, Some(outcome)) => reason_of(outcome),
+            (Ending::Exited(code), None) => Reason::Exited { code: *code },
+            (Ending::Signaled(signal), None) => Reason::Signaled { signal: *signal },
+        },
+        Stop::AgentFailed(detail) | Stop::AgentLost(detail) => {
+            Reason::AgentLost { detail: detail.clone() }
+        }
+        Stop::Kernel(KernelFault::Panic(message)) => {
+            Reason::KernelPanic { message: message.clone() }
+        }
+        Stop::Kernel(KernelFault::Oops(message)) => Reason::KernelOops { message: message.clone() },
+        Stop::Kernel(KernelFault::OutOfMemory(victim)) => {
+            Reason::OutOfMemory { victim: Some(victim.clone()) }
+        }
+        Stop::ChannelBroken(detail) => Reason::ChannelGarbage { detail: detail.clone() },
+        Stop::ChannelFull { log, limit_bytes, dropped_bytes } => {
+            record.notes.push(format!("{dropped_bytes} bytes of {log} did not fit"));
+            Reason::ChannelOverflow { log: (*log).to_owned(), limit_bytes: *limit_bytes }
+        }
+        Stop::Hung(places) => {
+            record.notes.push(places.clone());
+            Reason::GuestHung { watchdog_ms: watchdog(plan).as_millis() as u64 }
+        }
+        Stop::Cancelled => Reason::Interrupted,
+        Stop::QemuDied(detail) => {
+            Reason::QemuDied { status: detail.clone(), stderr: String::new() }
+        }
+        stop => Reason::Internal { detail: format!("{stop:?}") },
+    };
+    record.reason = match reason {
+        Reason::Passed if !leaked.is_empty() => Reason::Leaked { processes: leaked },
+        reason => reason,
+    };
+}
+
+fn note_event(record: &mut Record, event: Event, time_ns: u64) {
+    match event {
+        Event::Metric { name, value, unit, polarity } => {
+            record.metrics.retain(|metric| metric.name != name);
+            record.metrics.push(Metric { name, value, unit, polarity });
+        }
+        Event::Note { text } => record.notes.push(text),
+        Event::PhaseBegin { name } => {
+            record.phases.push(Phase { name, start_ns: time_ns, ..Phase::default() });
+        }
+        Event::PhaseEnd { name } => {
+            let open = record.phases.iter_mut().rev();
+            if let Some(phase) = { open }.find(|p| p.name == name && p.end_ns.is_none()) {
+                phase.end_ns = Some(time_ns);
+            }
+        }
+        Event::Begin | Event::Outcome(_) => {}
+    }
+}
+
+fn reason_of(outcome: Outcome) -> Reason {
+    match outcome {
+        Outcome::Passed => Reason::Passed,
+        Outcome::Failed { message, chain } => Reason::Error { message, chain },
+        Outcome::Panicked { message, at } if message.starts_with("assertion ") => {
+            Reason::Assertion { message, at }
+        }
+        Outcome::Panicked { message, at } => Reason::Panic { message, at },
+        Outcome::Skipped { why } => Reason::Skipped { why },
+        Outcome::Inconclusive { why } => Reason::Inconclusive { why },
+    }
+}
+
+fn ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Finished {
+    /// The whole story for people, and where to read on.
+    pub fn explain(&self, colour: bool) -> String {
+        match &self.written {
+            Ok(path) => self.record.explain(path, colour),
+            Err(error) => {
+                let text = self.record.explain(Path::new("(not written)"), colour);
+                format!("{text}\nthe record was not written: {}\n", chain(error))
+            }
+        }
+    }
+}
