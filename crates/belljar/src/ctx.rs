@@ -167,6 +167,16 @@ impl Ctx {
         self.seat.say(&text);
     }
 
+    /// Says that the body begins.
+    pub(crate) fn begin(&self) {
+        self.seat.begin();
+    }
+
+    /// Ends the process's part; see [`Seat::done`].
+    pub(crate) fn done(&self) -> ! {
+        self.seat.done()
+    }
+
     /// What the body has decided by [`Ctx::skip`] or [`Ctx::inconclusive`].
     pub(crate) fn verdict(&self) -> Option<Outcome> {
         self.verdict.lock().unwrap_or_else(PoisonError::into_inner).clone()

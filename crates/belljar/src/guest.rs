@@ -12,6 +12,8 @@ use crate::message::{Event, Outcome, Request};
 use belljar_guest::Seat;
 use belljar_record::Place;
 use std::any::Any;
+use std::fmt;
+use std::hint::black_box;
 use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Mutex, PoisonError};
@@ -49,20 +51,13 @@ extern "C" fn enter() {
 static PANIC: Mutex<Option<(String, Option<Place>)>> = Mutex::new(None);
 
 fn serve(seat: Seat) -> ! {
-    let usual = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
-        let message = payload_text(info.payload());
-        let place = info.location().map(Place::from);
-        *PANIC.lock().unwrap_or_else(PoisonError::into_inner) = Some((message, place));
-        usual(info);
-    }));
+    rehearse();
     let bytes = seat.wait();
-    let request: Request = match serde_json::from_slice(&bytes) {
-        Ok(request) => request,
-        Err(error) => {
-            eprintln!("belljar: the host's request cannot be read: {error}");
-            process::exit(70);
-        }
+    let Some(request) = Request::decode(&bytes) else {
+        give_up(format_args!("the host's request makes no sense"));
+    };
+    let Some(case) = CASES.iter().find(|case| case.test() == request.test) else {
+        give_up(format_args!("this binary has no test `{}`", request.test));
     };
     let prepared = seat
         .limit(Duration::from_nanos(request.timeout_ns))
@@ -72,39 +67,59 @@ fn serve(seat: Seat) -> ! {
             None => Ok(()),
         });
     if let Err(error) = prepared {
-        eprintln!("belljar: cannot prepare the guest: {error}");
-        process::exit(70);
+        give_up(format_args!("cannot prepare the guest: {error}"));
     }
-    let Some(case) = CASES.iter().find(|case| case.test() == request.test) else {
-        eprintln!("belljar: this binary has no test `{}`", request.test);
-        process::exit(70);
-    };
     let ctx = Ctx::new(seat, request);
-    ctx.say(&Event::Begin);
-    // On a thread of its own, with the test's name, as the test harness does it.
-    let ended = thread::scope(|scope| {
-        let body = || panic::catch_unwind(AssertUnwindSafe(|| (case.body)(&ctx)));
-        let thread = thread::Builder::new().name(case.test().to_owned()).spawn_scoped(scope, body);
-        thread.map(|thread| thread.join().unwrap_or_else(Err))
-    });
-    let outcome = match ended {
-        Ok(Ok(Ended::Passed)) => Outcome::Passed,
-        Ok(Ok(Ended::Failed { message, chain })) => {
+    ctx.begin();
+    let outcome = match caught(|| (case.body)(&ctx)) {
+        Ok(Ended::Passed) => Outcome::Passed,
+        Ok(Ended::Failed { message, chain }) => {
             ctx.verdict().unwrap_or(Outcome::Failed { message, chain })
         }
-        Ok(Err(payload)) => {
+        Err(payload) => {
             let seen = PANIC.lock().unwrap_or_else(PoisonError::into_inner).take();
             let (message, at) = seen.unwrap_or_else(|| (payload_text(&*payload), None));
             Outcome::Panicked { message, at }
         }
-        Err(error) => {
-            let message = format!("no thread could be started for the body: {error}");
-            Outcome::Failed { message, chain: Vec::new() }
-        }
     };
-    let code = i32::from(matches!(outcome, Outcome::Failed { .. } | Outcome::Panicked { .. }));
+    let _ = io::stdout().flush();
     ctx.say(&Event::Outcome(outcome));
-    process::exit(code);
+    ctx.done();
+}
+
+/// Runs a body on this thread: another one would have to be started, and found a CPU
+/// for, by a kernel that does so for the first time since the fork.
+fn caught<T>(body: impl FnOnce() -> T) -> thread::Result<T> {
+    panic::catch_unwind(AssertUnwindSafe(body))
+}
+
+/// Goes the way of a run once before the template is taken of this process, so that
+/// every fork finds the memory for it in place.
+fn rehearse() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let message = payload_text(info.payload());
+        let place = info.location().map(Place::from);
+        *PANIC.lock().unwrap_or_else(PoisonError::into_inner) = Some((message, place));
+        usual(info);
+    }));
+    let request = Request {
+        test: String::from("rehearsal"),
+        topology: String::from("1n1l1c1t"),
+        mode: String::from("tcg"),
+        seed: u64::MAX,
+        timeout_ns: u64::MAX,
+        wall_clock_ns: Some(u64::MAX),
+    };
+    let read = Request::decode(&request.encode()) == Some(request);
+    let found = CASES.iter().any(|case| case.test() == "rehearsal");
+    let said = caught(|| serde_json::to_string(&Event::Outcome(Outcome::Passed)).is_ok());
+    black_box((read, found, said.is_ok()));
+}
+
+fn give_up(why: fmt::Arguments<'_>) -> ! {
+    eprintln!("belljar: {why}");
+    process::exit(70);
 }
 
 fn payload_text(payload: &(dyn Any + Send)) -> String {

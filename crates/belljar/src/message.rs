@@ -1,10 +1,15 @@
-//! What host and test process say to each other, in JSON.
+//! What host and test process say to each other.
 
 use belljar_record::{Place, Polarity};
 use serde::{Deserialize, Serialize};
 
 /// What the host asks of a test process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// It travels as six 64-bit numbers, little endian (seed, time limit, wall clock or 0,
+/// lengths of the three texts), then the texts: every instruction between the request
+/// and the body is one that a fork emulates for the first time, and a JSON parser has
+/// many.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     /// The function, `module::name`.
     pub(crate) test: String,
@@ -20,12 +25,50 @@ pub(crate) struct Request {
     pub(crate) wall_clock_ns: Option<u64>,
 }
 
+impl Request {
+    /// The bytes that travel.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let texts = [&self.test, &self.topology, &self.mode];
+        let mut bytes = Vec::new();
+        let numbers = [self.seed, self.timeout_ns, self.wall_clock_ns.unwrap_or(0)];
+        for number in numbers.into_iter().chain(texts.map(|text| text.len() as u64)) {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        for text in texts {
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        bytes
+    }
+
+    /// The request in `bytes`, or `None` when they are none.
+    pub(crate) fn decode(mut bytes: &[u8]) -> Option<Request> {
+        let mut number = || {
+            let (number, rest) = bytes.split_first_chunk()?;
+            bytes = rest;
+            Some(u64::from_le_bytes(*number))
+        };
+        let (seed, timeout_ns, wall_clock_ns) = (number()?, number()?, number()?);
+        let lengths = [number()?, number()?, number()?];
+        let mut text = |length: u64| {
+            let (text, rest) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
+            bytes = rest;
+            std::str::from_utf8(text).ok().map(str::to_owned)
+        };
+        Some(Request {
+            test: text(lengths[0])?,
+            topology: text(lengths[1])?,
+            mode: text(lengths[2])?,
+            seed,
+            timeout_ns,
+            wall_clock_ns: (wall_clock_ns > 0).then_some(wall_clock_ns),
+        })
+    }
+}
+
 /// What a test process tells the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub(crate) enum Event {
-    /// The body begins.
-    Begin,
     /// The body measured something.
     Metric { name: String, value: f64, unit: String, polarity: Polarity },
     /// The body has something to say.
@@ -47,4 +90,25 @@ pub(crate) enum Outcome {
     Panicked { message: String, at: Option<Place> },
     Skipped { why: String },
     Inconclusive { why: String },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn requests_survive(test: String, seed: u64, timeout_ns: u64, clock: Option<u64>) {
+            let (topology, mode) = (String::from("1n1l4c1t"), String::from("det"));
+            let wall_clock_ns = clock.filter(|clock| *clock > 0);
+            let request = Request { test, topology, mode, seed, timeout_ns, wall_clock_ns };
+            prop_assert_eq!(Request::decode(&request.encode()), Some(request));
+        }
+
+        #[test]
+        fn any_bytes_end_without_panic(bytes: Vec<u8>) {
+            let _ = Request::decode(&bytes);
+        }
+    }
 }

@@ -17,6 +17,7 @@
 //! | 20 | 4 | bytes in the window | host |
 //! | 24 | 4 | 1 when the window holds the payload's last bytes | host |
 //! | 28 | 4 | bytes of the request | host |
+//! | 32 | 4 | 1 once the test process has said all that it has to say | test process |
 //! | 64 | 4 + 4 + 8 | agent log: bytes committed, reserved, bytes that did not fit | agent |
 //! | 128 | 4 + 4 + 8 | process log: the same | test process |
 //! | 4096 | 61440 | request | host |
@@ -72,6 +73,9 @@ pub const WINDOW_LEN: usize = 20;
 pub const WINDOW_LAST: usize = 24;
 /// Offset of the number of bytes of the request.
 pub const REQUEST_LEN: usize = 28;
+
+/// Offset of the flag that the test process has said all that it has to say.
+pub const DONE: usize = 32;
 
 /// Where the request lies.
 pub const REQUEST: Area = Area { offset: 4096, len: 60 << 10 };
@@ -143,10 +147,12 @@ pub enum Code {
     Failed = 0x0111,
     /// Something that the test said: JSON.
     Event = 0x0200,
+    /// The body begins.
+    Begin = 0x0201,
 }
 
 impl Code {
-    const ALL: [Code; 7] = [
+    const ALL: [Code; 8] = [
         Code::Stdout,
         Code::Stderr,
         Code::Note,
@@ -154,6 +160,7 @@ impl Code {
         Code::Ended,
         Code::Failed,
         Code::Event,
+        Code::Begin,
     ];
 
     /// A word for it, as transcripts have it.
@@ -166,6 +173,7 @@ impl Code {
             Code::Ended => "ended",
             Code::Failed => "failed",
             Code::Event => "event",
+            Code::Begin => "begin",
         }
     }
 
@@ -181,8 +189,10 @@ pub enum Ending {
     Exited(i32),
     /// This signal ended it.
     Signaled(i32),
-    /// It was still running at its time limit, and was killed.
+    /// It was still running at its time limit.
     TimedOut,
+    /// It has said all that it has to say; it was not waited for.
+    Done,
 }
 
 impl Ending {
@@ -192,6 +202,7 @@ impl Ending {
             Ending::Exited(code) => (0u32, code),
             Ending::Signaled(signal) => (1, signal),
             Ending::TimedOut => (2, 0),
+            Ending::Done => (3, 0),
         };
         let mut body = [0; 8];
         body[..4].copy_from_slice(&cause.to_le_bytes());
@@ -208,6 +219,7 @@ impl Ending {
             0 => Some(Ending::Exited(value)),
             1 => Some(Ending::Signaled(value)),
             2 => Some(Ending::TimedOut),
+            3 => Some(Ending::Done),
             _ => None,
         }
     }
@@ -382,10 +394,12 @@ mod tests {
 
     #[test]
     fn endings_survive() {
-        for ending in [Ending::Exited(-3), Ending::Signaled(11), Ending::TimedOut] {
+        for ending in
+            [Ending::Exited(-3), Ending::Signaled(11), Ending::TimedOut, Ending::Done]
+        {
             assert_eq!(Ending::decode(&ending.encode()), Some(ending));
         }
-        assert_eq!(Ending::decode(&[3, 0, 0, 0, 0, 0, 0, 0]), None);
+        assert_eq!(Ending::decode(&[4, 0, 0, 0, 0, 0, 0, 0]), None);
         assert_eq!(Ending::decode(b"short"), None);
     }
 

@@ -1,7 +1,7 @@
 //! The guest's side of the channel's region.
 
 use crate::channel::{
-    self, AGENT_LOG, Code, FREEZE_PORT, FREEZES, GO, LogArea, PROCESS_LOG, REQUEST, REQUEST_LEN,
+    self, AGENT_LOG, Code, DONE, FREEZE_PORT, FREEZES, GO, LogArea, PROCESS_LOG, REQUEST, REQUEST_LEN,
     State, WINDOW, WINDOW_LAST, WINDOW_LEN, encode_frame,
 };
 use crate::sys;
@@ -49,6 +49,16 @@ impl Region {
         while self.word(GO).load(Ordering::Acquire) != freeze {
             std::hint::spin_loop();
         }
+    }
+
+    /// Says that the test process has said all that it has to say.
+    pub(crate) fn set_done(&self) {
+        self.word(DONE).store(1, Ordering::Release);
+    }
+
+    /// Whether the test process has.
+    pub(crate) fn is_done(&self) -> bool {
+        self.word(DONE).load(Ordering::Acquire) != 0
     }
 
     /// The request.

@@ -6,14 +6,14 @@ use crate::sys;
 use std::env;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::FromRawFd;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// The environment variable by which the agent tells a process that it runs in a
-/// guest: the descriptor of the pipe to the agent.
-const CONTROL: &str = "BELLJAR_CONTROL_FD";
+/// guest: the descriptor of the timer that the agent waits for.
+const TIMER: &str = "BELLJAR_TIMER_FD";
 
 /// The test process's place on the channel: where its request comes from and what
 /// it says goes to. There is one in a process.
@@ -21,7 +21,8 @@ const CONTROL: &str = "BELLJAR_CONTROL_FD";
 pub struct Seat {
     region: &'static Region,
     log: Mutex<Log>,
-    control: Mutex<File>,
+    timer: File,
+    urandom: File,
 }
 
 /// The channel could not be reached from within a guest.
@@ -47,7 +48,7 @@ impl Seat {
     /// # Errors
     /// When the channel's memory cannot be mapped.
     pub fn take() -> Result<Option<Seat>, SeatError> {
-        let Some(fd) = env::var(CONTROL).ok().and_then(|fd| fd.parse().ok()) else {
+        let Some(fd) = env::var(TIMER).ok().and_then(|fd| fd.parse().ok()) else {
             return Ok(None);
         };
         static REGION: OnceLock<Region> = OnceLock::new();
@@ -58,15 +59,14 @@ impl Seat {
         let region = REGION.get().expect("it has just been set");
         // SAFETY: only one caller per process gets here, still single-threaded; the
         // agent opened the descriptor for this process and nothing else owns it.
-        let control = unsafe {
-            env::remove_var(CONTROL);
+        let timer = unsafe {
+            env::remove_var(TIMER);
             File::from_raw_fd(fd)
         };
-        Ok(Some(Seat {
-            region,
-            log: Mutex::new(region.process_log()),
-            control: Mutex::new(control),
-        }))
+        sys::close_on_exec(timer.as_raw_fd()).map_err(SeatError)?;
+        // Opened now: a fork need not look the path up.
+        let urandom = File::options().write(true).open("/dev/urandom").map_err(SeatError)?;
+        Ok(Some(Seat { region, log: Mutex::new(region.process_log()), timer, urandom }))
     }
 
     /// Tells the host that the process waits, and returns the request once there is
@@ -76,21 +76,41 @@ impl Seat {
         self.region.request()
     }
 
-    /// Has the agent kill the process when it still runs after `limit` of guest
-    /// time, counted from now.
+    /// Has the agent end the run when the process is still at it after `limit` of guest
+    /// time, counted from now. Nobody is woken for this.
     ///
     /// # Errors
-    /// When the agent is gone.
+    /// When the kernel refuses.
     pub fn limit(&self, limit: Duration) -> io::Result<()> {
         let limit_ns = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-        control.write_all(&limit_ns.to_le_bytes())
+        sys::set_timer(self.timer.as_raw_fd(), limit_ns)
+    }
+
+    /// Tells the agent that the process has said all that it has to say. The machine is
+    /// gone before anything that comes after could matter.
+    pub fn done(&self) -> ! {
+        self.region.set_done();
+        if sys::set_timer(self.timer.as_raw_fd(), 1).is_err() {
+            std::process::exit(0);
+        }
+        loop {
+            std::thread::park();
+        }
+    }
+
+    /// Says that the body begins.
+    pub fn begin(&self) {
+        self.append(Code::Begin, &[]);
     }
 
     /// Appends an event, in JSON, to the process's log.
     pub fn say(&self, event: &str) {
+        self.append(Code::Event, event.as_bytes());
+    }
+
+    fn append(&self, code: Code, body: &[u8]) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.append(Code::Event, event.as_bytes());
+        log.append(code, body);
     }
 
     /// Sets the guest's wall clock, which stood still since its template was made.
@@ -109,6 +129,6 @@ impl Seat {
     pub fn seed_random(&self, seed: u64) -> io::Result<()> {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        sys::seed_random(bytes)
+        sys::seed_random(&self.urandom, bytes)
     }
 }

@@ -46,11 +46,17 @@ mod c {
         ) -> c_int;
         pub(super) fn poll(fds: *mut PollFd, count: c_ulong, timeout_ms: c_int) -> c_int;
         pub(super) fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
-        pub(super) fn kill(pid: c_int, signal: c_int) -> c_int;
         pub(super) fn reboot(command: c_int) -> c_int;
         pub(super) fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
         pub(super) fn ioctl(fd: c_int, request: c_ulong, ...) -> c_int;
         pub(super) fn setsid() -> c_int;
+        pub(super) fn timerfd_create(clock: c_int, flags: c_int) -> c_int;
+        pub(super) fn timerfd_settime(
+            fd: c_int,
+            flags: c_int,
+            new: *const [Timespec; 2],
+            old: *mut [Timespec; 2],
+        ) -> c_int;
         pub(super) fn signal(signal: c_int, handler: usize) -> usize;
         pub(super) fn syscall(number: c_long, ...) -> c_long;
     }
@@ -118,15 +124,14 @@ pub(crate) fn mount(kind: &str, target: &str, data: &str) -> io::Result<()> {
     checked(result).map(drop)
 }
 
-/// Waits until one of `fds` can be read or has been closed, or the time is over.
-/// Returns for each whether it is so.
-pub(crate) fn poll_readable(fds: &[c_int], timeout_ms: c_int) -> Vec<bool> {
+/// Waits until one of `fds` can be read or its other end has been closed; tells for
+/// each whether it is so. A negative one is passed over.
+pub(crate) fn poll_readable<const N: usize>(fds: [c_int; N]) -> [bool; N] {
     const IN: i16 = 1;
-    let mut polled: Vec<_> =
-        fds.iter().map(|&fd| c::PollFd { fd, events: IN, revents: 0 }).collect();
+    let mut polled = fds.map(|fd| c::PollFd { fd, events: IN, revents: 0 });
     // SAFETY: the pointer and the count describe `polled`.
-    unsafe { c::poll(polled.as_mut_ptr(), polled.len() as c_ulong, timeout_ms) };
-    polled.iter().map(|polled| polled.revents != 0).collect()
+    unsafe { c::poll(polled.as_mut_ptr(), N as c_ulong, -1) };
+    polled.map(|polled| polled.revents != 0)
 }
 
 /// Reaps one child that has ended, if there is one: its id and wait status.
@@ -138,17 +143,31 @@ pub(crate) fn reap() -> Option<(c_int, c_int)> {
     (pid > 0).then_some((pid, status))
 }
 
-/// Sends a signal; -1 means every process but the caller and init.
-pub(crate) fn kill(pid: c_int, signal: c_int) -> io::Result<()> {
-    // SAFETY: the call takes plain numbers.
-    checked(unsafe { c::kill(pid, signal) }).map(drop)
-}
-
 /// A descriptor that becomes readable when the process ends.
 pub(crate) fn pidfd(pid: c_int) -> io::Result<c_int> {
     const PIDFD_OPEN: c_long = 434;
     // SAFETY: the call takes plain numbers and returns a new descriptor.
     checked(unsafe { c::syscall(PIDFD_OPEN, pid, 0) } as c_int)
+}
+
+/// A descriptor that becomes readable when the time that [`set_timer`] sets is over.
+pub(crate) fn timer() -> io::Result<c_int> {
+    const MONOTONIC: c_int = 1;
+    // SAFETY: the call takes plain numbers and returns a new descriptor.
+    checked(unsafe { c::timerfd_create(MONOTONIC, 0) })
+}
+
+/// Sets a timer to go off in so many nanoseconds, at least one.
+pub(crate) fn set_timer(fd: c_int, in_ns: u64) -> io::Result<()> {
+    let in_ns = in_ns.max(1);
+    let once = c::Timespec { seconds: 0, nanoseconds: 0 };
+    let first = c::Timespec {
+        seconds: (in_ns / 1_000_000_000) as i64,
+        nanoseconds: (in_ns % 1_000_000_000) as i64,
+    };
+    let new = [once, first];
+    // SAFETY: `new` holds interval and first expiry; the old ones are not asked for.
+    checked(unsafe { c::timerfd_settime(fd, 0, &new, std::ptr::null_mut()) }).map(drop)
 }
 
 /// Loads a kernel module from its bytes.
@@ -167,11 +186,12 @@ pub(crate) fn power_off() {
     unsafe { c::reboot(POWER_OFF) };
 }
 
-/// Lets a descriptor survive the start of another program.
-pub(crate) fn keep_open(fd: c_int) -> io::Result<()> {
+/// Closes a descriptor when another program is started.
+pub(crate) fn close_on_exec(fd: c_int) -> io::Result<()> {
     const SET_FLAGS: c_int = 2;
+    const CLOSE_ON_EXEC: c_int = 1;
     // SAFETY: the call takes plain numbers.
-    checked(unsafe { c::fcntl(fd, SET_FLAGS, 0) }).map(drop)
+    checked(unsafe { c::fcntl(fd, SET_FLAGS, CLOSE_ON_EXEC) }).map(drop)
 }
 
 /// Makes reads from a descriptor return at once.
@@ -215,17 +235,16 @@ pub(crate) fn set_terminal_size(fd: c_int, rows: u16, columns: u16) -> io::Resul
 
 /// Mixes `seed` into the kernel's random numbers, as if all of it were random, and
 /// has them start afresh from it.
-pub(crate) fn seed_random(seed: [u8; 32]) -> io::Result<()> {
+pub(crate) fn seed_random(urandom: &std::fs::File, seed: [u8; 32]) -> io::Result<()> {
     const ADD_ENTROPY: c_ulong = 0x4008_5203;
     const RESEED: c_ulong = 0x5207;
-    let device = std::fs::OpenOptions::new().write(true).open("/dev/urandom")?;
     // struct rand_pool_info: bits of entropy, bytes, the bytes.
     let mut info = [0u8; 40];
     info[..4].copy_from_slice(&256u32.to_le_bytes());
     info[4..8].copy_from_slice(&32u32.to_le_bytes());
     info[8..].copy_from_slice(&seed);
     // SAFETY: the request reads the 40 bytes that `info` holds.
-    checked(unsafe { c::ioctl(device.as_raw_fd(), ADD_ENTROPY, info.as_ptr()) })?;
+    checked(unsafe { c::ioctl(urandom.as_raw_fd(), ADD_ENTROPY, info.as_ptr()) })?;
     // SAFETY: the request takes no argument.
-    checked(unsafe { c::ioctl(device.as_raw_fd(), RESEED) }).map(drop)
+    checked(unsafe { c::ioctl(urandom.as_raw_fd(), RESEED) }).map(drop)
 }

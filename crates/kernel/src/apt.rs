@@ -146,6 +146,7 @@ APT::Update::Error-Mode "any";
 Acquire::AllowInsecureRepositories "false";
 Acquire::AllowWeakRepositories "false";
 Acquire::AllowDowngradeToInsecureRepositories "false";
+Acquire::AllowReleaseInfoChange "true";
 Acquire::Languages {{ "none"; }};
 "#
         ));
@@ -164,7 +165,8 @@ Acquire::Languages {{ "none"; }};
         }
         let said = String::from_utf8_lossy(&output.stderr).into_owned()
             + &String::from_utf8_lossy(&output.stdout);
-        if said.contains("does not have a Release file") && said.contains("404") {
+        let absent = said.contains("404") || said.contains("File not found");
+        if absent && said.contains("does not have a Release file") {
             return Err(Error::UnknownSuite {
                 suite: self.suite.to_owned(),
                 mirror: self.mirror.uri.clone(),
@@ -524,15 +526,20 @@ pub(crate) fn failed<S: AsRef<OsStr>>(program: &str, args: &[S], output: &Output
     }
 }
 
-/// The errors and warnings in what apt said, without repetition, at most four.
+/// What a program said went wrong: its errors and warnings if it marks them, without repetition.
 fn last_words(said: &str) -> String {
-    let mut lines: Vec<&str> = Vec::new();
-    for line in said.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let line = line.strip_prefix("E: ").or(line.strip_prefix("W: ")).unwrap_or(line);
-        if !lines.contains(&line) && lines.len() < 4 {
-            lines.push(line);
-        }
+    let marked = |line: &&str| line.starts_with("E: ") || line.starts_with("W: ");
+    let vague = |line: &&str| line.contains("Some index files failed to download");
+    let all: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let mut lines: Vec<&str> = all.iter().copied().filter(marked).collect();
+    if lines.is_empty() {
+        lines = all;
     }
+    lines.retain(|line| !vague(line));
+    lines.dedup();
+    lines.truncate(4);
+    let lines: Vec<&str> =
+        lines.iter().map(|line| line.trim_start_matches("E: ").trim_start_matches("W: ")).collect();
     if lines.is_empty() { "it said nothing".into() } else { lines.join("; ") }
 }
 
@@ -618,7 +625,8 @@ mod tests {
 
     #[test]
     fn what_apt_said_is_cut_to_what_matters() {
-        assert_eq!(last_words("\nW: a\nW: a\nE: b\n"), "a; b");
+        assert_eq!(last_words("Err:1 x\nW: a\nW: a\nE: b\n"), "a; b");
+        assert_eq!(last_words("dpkg-deb: error: no archive\n"), "dpkg-deb: error: no archive");
         assert_eq!(last_words(" \n"), "it said nothing");
     }
 }

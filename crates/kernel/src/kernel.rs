@@ -57,6 +57,25 @@ pub struct Manifest {
     pub files: Vec<FileEntry>,
 }
 
+/// A kernel in one line of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Summary<'a> {
+    /// What commands take.
+    pub id: &'a str,
+    /// The source that it was fetched from first.
+    pub source: &'a str,
+    /// What `uname -r` says in it.
+    pub release: &'a str,
+    /// The version of its packages, else its release.
+    pub version: &'a str,
+    /// How many modules it has.
+    pub modules: usize,
+    /// What all files take together.
+    pub size_bytes: u64,
+    /// When it was stored, in seconds since 1970.
+    pub stored_unix_s: u64,
+}
+
 /// One file of a cached kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
@@ -73,6 +92,20 @@ impl Manifest {
     /// The version of `kernel.json` that is written and read here. A kernel of another one is taken
     /// for corrupt, and rebuilt when it is fetched.
     pub const FORMAT: u32 = 1;
+
+    /// The same without its files and what is known of its inside.
+    #[must_use]
+    pub fn summary(&self) -> Summary<'_> {
+        Summary {
+            id: &self.id,
+            source: &self.source,
+            release: &self.release,
+            version: &self.version,
+            modules: self.modules,
+            size_bytes: self.bytes,
+            stored_unix_s: self.stored_unix_s,
+        }
+    }
 }
 
 /// A cached kernel. Its files do not change while it is there.

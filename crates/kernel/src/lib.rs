@@ -5,7 +5,7 @@
 //! use belljar_kernel::{Event, Need, Source, Store};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let cache = std::path::Path::new("/tmp/kernels");
+//! # let cache = &std::env::temp_dir();
 //! let store = Store::open(cache)?;
 //! let source: Source = "debian:sid".parse()?;
 //! let kernel = store.fetch(&source, &|event: &Event| eprintln!("{event}"))?;
@@ -82,6 +82,7 @@
 
 mod ability;
 mod apt;
+mod assemble;
 mod btf;
 mod compression;
 mod config;
@@ -106,7 +107,7 @@ pub use compression::{Compression, DecompressError};
 pub use config::{Config, Setting};
 pub use error::{Error, Result};
 pub use image::{Image, ImageError, VMLINUX_BYTES_MAX};
-pub use kernel::{FileEntry, Kernel, Manifest};
+pub use kernel::{FileEntry, Kernel, Manifest, Summary};
 pub use module::{ModuleFile, ModuleIndex, ModuleState};
 pub use progress::{Event, Progress};
 pub use source::{ParseSourceError, Source};

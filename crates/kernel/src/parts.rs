@@ -12,15 +12,14 @@ use crate::error::{Context, Error, Result};
 use crate::lock::Lock;
 use crate::module;
 use crate::progress::{Event, Progress};
-use crate::source::Source;
 
 /// Files that together are one kernel.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Parts {
-    /// The boot image, if there is one.
-    pub(crate) vmlinuz: Option<PathBuf>,
-    /// The ELF kernel, if it need not be taken out of the image.
-    pub(crate) vmlinux: Option<PathBuf>,
+    /// The ELF kernel, or the boot image to take it out of.
+    pub(crate) image: PathBuf,
+    /// The boot image that was made of the ELF kernel, where that is there by itself.
+    pub(crate) boot_image: Option<PathBuf>,
     pub(crate) config: Option<PathBuf>,
     pub(crate) system_map: Option<PathBuf>,
     /// Modules and the lists of them: path under the directory of modules, and where it is now.
@@ -31,6 +30,18 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
+    fn new(image: PathBuf, owned: bool) -> Self {
+        Self {
+            image,
+            boot_image: None,
+            config: None,
+            system_map: None,
+            modules: BTreeMap::new(),
+            packages: Vec::new(),
+            owned,
+        }
+    }
+
     /// Unpacks packages into `dir` and looks for the one kernel in them. `listed` is what the
     /// signed lists say about them, if they came from there.
     pub(crate) fn of_packages(
@@ -78,106 +89,101 @@ impl Parts {
         }
         packages.sort();
 
-        let mut parts =
-            Self { packages: listed.unwrap_or(packages), owned: true, ..Self::default() };
-        let mut images = Vec::new();
-        let boot = dir.join("boot");
-        for file in list(&boot) {
-            let name = file.file_name().and_then(OsStr::to_str).unwrap_or_default();
-            if name.starts_with("vmlinuz-") {
-                images.push(file);
-            } else if name.starts_with("config-") {
-                parts.config = Some(file);
-            } else if name.starts_with("System.map-") {
-                parts.system_map = Some(file);
+        let (mut images, mut configs, mut maps) = (Vec::new(), Vec::new(), Vec::new());
+        let root = fs::canonicalize(dir).doing("find", dir)?;
+        for file in plain(&root.join("boot")) {
+            match file.file_name().and_then(OsStr::to_str).unwrap_or_default() {
+                name if name.starts_with("vmlinuz-") => images.push(file),
+                name if name.starts_with("config-") => configs.push(file),
+                name if name.starts_with("System.map-") => maps.push(file),
+                _ => {}
             }
         }
-        for root in ["lib/modules", "usr/lib/modules"].iter().flat_map(|root| list(&dir.join(root)))
-        {
-            images.extend(existing(root.join("vmlinuz")));
-            parts.config = existing(root.join("config")).or(parts.config);
-            parts.system_map = existing(root.join("System.map")).or(parts.system_map);
-            parts.add_modules(&root)?;
+        let roots = ["lib/modules", "usr/lib/modules"].map(|path| root.join(path));
+        let releases: Vec<PathBuf> = roots.iter().flat_map(|root| plain(root)).collect();
+        for file in releases.iter().flat_map(|release| plain(release)) {
+            match file.file_name().and_then(OsStr::to_str).unwrap_or_default() {
+                "vmlinuz" => images.push(file),
+                "config" => configs.push(file),
+                "System.map" => maps.push(file),
+                _ => {}
+            }
         }
-        parts.vmlinuz = match images.as_slice() {
-            [image] => Some(image.clone()),
-            [] => {
-                return Err(Error::Incomplete {
-                    source_text: source_text.to_owned(),
-                    what: "kernel image",
-                    advice: "the packages hold neither boot/vmlinuz-* nor usr/lib/modules/*/vmlinuz; \
-                             kernels from 6.19 on are split, so name linux-binary-*, linux-modules-* and \
-                             linux-base-* as well"
+        let [image] = images.as_slice() else {
+            return Err(Error::Incomplete {
+                source_text: source_text.to_owned(),
+                what: "single kernel image",
+                advice: match images.len() {
+                    0 => "the packages hold neither boot/vmlinuz-* nor usr/lib/modules/*/vmlinuz; \
+                          kernels from 6.19 on are split, so name linux-binary-*, linux-modules-* \
+                          and linux-base-*"
                         .into(),
-                });
-            }
-            _ => {
-                return Err(Error::Incomplete {
-                    source_text: source_text.to_owned(),
-                    what: "single kernel",
-                    advice: format!("the packages hold {}; name those of one kernel", images.len()),
-                });
-            }
+                    several => format!("the packages hold {several}; name those of one kernel"),
+                },
+            });
         };
+        let mut parts = Self::new(image.clone(), true);
+        parts.config = configs.pop();
+        parts.system_map = maps.pop();
+        parts.packages = listed.unwrap_or(packages);
+        for release in &releases {
+            parts.add_modules(release)?;
+        }
         Ok(parts)
     }
 
-    /// Looks for the parts in a place that is not ours.
-    pub(crate) fn of_place(source: &Source) -> Result<Self> {
-        let source_text = source.to_string();
-        let needed = |path: PathBuf, what, advice: &str| {
-            existing(path.clone()).ok_or_else(|| Error::Incomplete {
-                source_text: source_text.clone(),
-                what,
-                advice: format!("{} is no readable file; {advice}", path.display()),
-            })
-        };
-        let mut parts = Self::default();
-        match source {
-            Source::Tree(dir) => {
-                parts.vmlinux =
-                    Some(needed(dir.join("vmlinux"), "kernel", "build the tree with `make`")?);
-                parts.vmlinuz = existing(dir.join("arch/x86/boot/bzImage"));
-                parts.config = existing(dir.join(".config"));
-                parts.system_map = existing(dir.join("System.map"));
-                parts.add_tree_modules(dir)?;
-            }
-            Source::Image { image, modules, config } => {
-                parts.vmlinuz =
-                    Some(needed(image.clone(), "image", "name a boot image or an ELF kernel")?);
-                if let Some(config) = config {
-                    let advice = "name the configuration that the kernel was built with";
-                    parts.config = Some(needed(config.clone(), "configuration", advice)?);
-                }
-                if let Some(modules) = modules {
-                    parts.add_modules(modules)?;
-                    if parts.modules.is_empty() {
-                        return Err(Error::Incomplete {
-                            source_text,
-                            what: "modules",
-                            advice: format!(
-                                "{} holds none; name a directory as /lib/modules/RELEASE",
-                                modules.display()
-                            ),
-                        });
-                    }
-                }
-            }
-            Source::Host => {
-                let release = host_release()?;
-                let boot = |name: &str| PathBuf::from(format!("/boot/{name}-{release}"));
-                let modules = Path::new("/lib/modules").join(&release);
-                let image = existing(modules.join("vmlinuz")).unwrap_or_else(|| boot("vmlinuz"));
-                let advice =
-                    "the kernel that runs here came from elsewhere; take one with `debian:SUITE`";
-                parts.vmlinuz = Some(needed(image, "image", advice)?);
-                parts.config =
-                    existing(boot("config")).or_else(|| existing(modules.join("config")));
-                parts.system_map = existing(boot("System.map"));
-                parts.add_modules(&modules)?;
-            }
-            Source::Debian { .. } | Source::Deb(_) => {}
+    /// Looks for the parts in a built tree.
+    pub(crate) fn of_tree(source_text: &str, dir: &Path) -> Result<Self> {
+        let vmlinux = dir.join("vmlinux");
+        let vmlinux = needed(source_text, vmlinux, "kernel", "build the tree with `make`")?;
+        let mut parts = Self::new(vmlinux, false);
+        parts.boot_image = existing(dir.join("arch/x86/boot/bzImage"));
+        parts.config = existing(dir.join(".config"));
+        parts.system_map = existing(dir.join("System.map"));
+        parts.add_tree_modules(dir)?;
+        Ok(parts)
+    }
+
+    /// Takes an image, and what was named beside it.
+    pub(crate) fn of_image(
+        source_text: &str,
+        image: &Path,
+        modules: Option<&Path>,
+        config: Option<&Path>,
+    ) -> Result<Self> {
+        let advice = "name a boot image or an ELF kernel";
+        let mut parts = Self::new(needed(source_text, image.into(), "image", advice)?, false);
+        if let Some(config) = config {
+            let advice = "name the configuration that the kernel was built with";
+            parts.config = Some(needed(source_text, config.into(), "configuration", advice)?);
         }
+        if let Some(modules) = modules {
+            parts.add_modules(modules)?;
+            if parts.modules.is_empty() {
+                return Err(Error::Incomplete {
+                    source_text: source_text.to_owned(),
+                    what: "modules",
+                    advice: format!(
+                        "{} holds none; name a directory as /lib/modules/RELEASE",
+                        modules.display()
+                    ),
+                });
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Looks for the parts of the kernel that runs here.
+    pub(crate) fn of_host(source_text: &str) -> Result<Self> {
+        let release = host_release()?;
+        let boot = |name: &str| PathBuf::from(format!("/boot/{name}-{release}"));
+        let modules = Path::new("/lib/modules").join(&release);
+        let image = existing(modules.join("vmlinuz")).unwrap_or_else(|| boot("vmlinuz"));
+        let advice = "the kernel that runs here came from elsewhere; take one with `debian:SUITE`";
+        let mut parts = Self::new(needed(source_text, image, "image", advice)?, false);
+        parts.config = existing(boot("config")).or_else(|| existing(modules.join("config")));
+        parts.system_map = existing(boot("System.map"));
+        parts.add_modules(&modules)?;
         Ok(parts)
     }
 
@@ -191,8 +197,9 @@ impl Parts {
             (name.starts_with("modules.") && !name.ends_with(".bin")).then(|| PathBuf::from(name))
         });
         for path in found.into_iter().chain(lists) {
-            if existing(root.join(&path)).is_some() {
-                self.modules.insert(path.clone(), root.join(path));
+            let file = root.join(&path);
+            if fs::symlink_metadata(&file).is_ok_and(|found| found.is_file()) {
+                self.modules.insert(path, file);
             }
         }
         Ok(())
@@ -233,15 +240,18 @@ pub(crate) fn host_release() -> Result<String> {
     Ok(fs::read_to_string(path).doing("read", path)?.trim().to_owned())
 }
 
-/// `path` if a file is there. A link counts only where the user can have made it.
+/// `path` if a file is there; an error that names it if not.
+fn needed(source_text: &str, path: PathBuf, what: &'static str, advice: &str) -> Result<PathBuf> {
+    existing(path.clone()).ok_or_else(|| Error::Incomplete {
+        source_text: source_text.to_owned(),
+        what,
+        advice: format!("{} is no readable file; {advice}", path.display()),
+    })
+}
+
+/// `path` if a file is there, or a link to one.
 fn existing(path: PathBuf) -> Option<PathBuf> {
-    let found = fs::symlink_metadata(&path).ok()?;
-    let found = if found.is_symlink() && path.starts_with("/boot") {
-        fs::metadata(&path).ok()?
-    } else {
-        found
-    };
-    found.is_file().then_some(path)
+    path.is_file().then_some(path)
 }
 
 /// What is in a directory, in order; nothing if it is none.
@@ -249,5 +259,13 @@ fn list(dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
+    paths
+}
+
+/// The same without links, in the entries and on the way to them. `dir` must start from a path
+/// without any. What comes in a package is moved, so it must not lead out of where it was unpacked.
+fn plain(dir: &Path) -> Vec<PathBuf> {
+    let mut paths = list(dir);
+    paths.retain(|path| fs::canonicalize(path).is_ok_and(|real| real == *path));
     paths
 }

@@ -13,21 +13,16 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ability::Need;
 use crate::apt::{Apt, Package};
-use crate::btf::BtfState;
-use crate::config::Config;
 use crate::control::version_starts_with;
-use crate::elf::Elf;
 use crate::error::{Context, Error, Result};
-use crate::image::Image;
-use crate::kernel::{FileEntry, Kernel, Manifest, file, hash_file};
+use crate::kernel::{Kernel, Manifest};
 use crate::lock::Lock;
-use crate::module::ModuleIndex;
 use crate::parts::{Parts, host_release};
 use crate::progress::{Event, Progress};
 use crate::source::Source;
@@ -72,9 +67,6 @@ struct Staging {
     dir: tempfile::TempDir,
     lock: Lock,
 }
-
-/// Debian's packages now carry one line in the place of the symbols; a real table has megabytes.
-const SYSTEM_MAP_BYTES_MIN: u64 = 4096;
 
 impl Store {
     /// Opens the cache in `root`, which is made if it is not there.
@@ -145,7 +137,7 @@ impl Store {
             }
             Gathered::Parts(parts) => {
                 let dir = staging.dir.path().join("kernel");
-                let manifest = self.assemble(&source, *parts, &dir, progress)?;
+                let manifest = parts.assemble(&source, &dir, progress)?;
                 let kernel = self.publish(&manifest, &staging)?;
                 progress
                     .event(&Event::Stored { id: kernel.id().to_owned(), bytes: manifest.bytes });
@@ -191,107 +183,14 @@ impl Store {
             Source::Deb(files) => {
                 (Parts::of_packages(&text, files, None, &unpacked, lock, progress)?, Vec::new())
             }
-            other => (Parts::of_place(other)?, Vec::new()),
+            Source::Tree(dir) => (Parts::of_tree(&text, dir)?, Vec::new()),
+            Source::Image { image, modules, config } => {
+                let (modules, config) = (modules.as_deref(), config.as_deref());
+                (Parts::of_image(&text, image, modules, config)?, Vec::new())
+            }
+            Source::Host => (Parts::of_host(&text)?, Vec::new()),
         };
         Ok((Gathered::Parts(Box::new(parts)), packages))
-    }
-
-    /// Makes a kernel's directory out of its parts.
-    fn assemble(
-        &self,
-        source: &Source,
-        parts: Parts,
-        dir: &Path,
-        progress: &dyn Progress,
-    ) -> Result<Manifest> {
-        fs::create_dir_all(dir).doing("create", dir)?;
-        let place = |from: &Path, to: &str| {
-            let to = dir.join(to);
-            if let Some(parent) = to.parent() {
-                fs::create_dir_all(parent).doing("create", parent)?;
-            }
-            if parts.owned { fs::rename(from, &to) } else { fs::copy(from, &to).map(|_| ()) }
-                .doing("store", &to)
-        };
-
-        let image_path = parts.vmlinux.as_ref().or(parts.vmlinuz.as_ref());
-        let image_path = image_path.ok_or_else(|| Error::Incomplete {
-            source_text: source.to_string(),
-            what: "kernel image",
-            advice: "name another source".into(),
-        })?;
-        let bytes = fs::read(image_path).doing("read", image_path)?;
-        let image = Image::new(&bytes);
-        let bad_image = |source| Error::Image { path: image_path.clone(), source };
-        if let Some(compression) = image.compression() {
-            progress.event(&Event::Decompressing { compression, bytes: bytes.len() as u64 });
-        }
-        let (vmlinux, compression) = image.vmlinux().map_err(bad_image)?;
-        let release =
-            image.release().ok_or_else(|| bad_image(crate::image::ImageError::NoRelease))?;
-        let path = dir.join(file::VMLINUX);
-        fs::write(&path, &vmlinux).doing("write", &path)?;
-        if let Some(vmlinuz) =
-            parts.vmlinuz.as_ref().filter(|path| *path != image_path || !image.is_elf())
-        {
-            place(vmlinuz, file::VMLINUZ)?;
-        }
-        let elf = Elf::parse(&vmlinux);
-        let section = |name| elf.and_then(|elf| elf.section(name));
-        let btf = BtfState::read(section(".BTF"), section(".BTF_ids"));
-        let pvh_entry = elf.and_then(Elf::pvh_entry);
-
-        if let Some(config) = &parts.config {
-            place(config, file::CONFIG)?;
-        } else if let Some(config) = Config::embedded(&vmlinux) {
-            let path = dir.join(file::CONFIG);
-            fs::write(&path, config).doing("write", &path)?;
-        }
-        if let Some(map) = &parts.system_map
-            && fs::metadata(map).is_ok_and(|found| found.len() >= SYSTEM_MAP_BYTES_MIN)
-        {
-            place(map, file::SYSTEM_MAP)?;
-        }
-        let modules_dir = dir.join(file::MODULES);
-        fs::create_dir_all(&modules_dir).doing("create", &modules_dir)?;
-        for (path, from) in &parts.modules {
-            place(from, &format!("{}/{}", file::MODULES, path.display()))?;
-        }
-        let count =
-            parts.modules.keys().filter(|path| crate::module::module_name(path).is_some()).count();
-        progress.event(&Event::Indexing { modules: count });
-        let index = ModuleIndex::build(&modules_dir)?;
-        write_json(&dir.join(file::MODULE_INDEX), &index)?;
-
-        let mut files = Vec::new();
-        describe(dir, dir, &mut files)?;
-        files.sort_by(|a, b| a.path.cmp(&b.path));
-        let mut content = blake3::Hasher::new();
-        for entry in &files {
-            content.update(format!("{} {}\n", entry.blake3, entry.path.display()).as_bytes());
-        }
-        let digits = content.finalize().to_hex();
-        let image_package = parts.packages.iter().find(|package| package.name.ends_with(&release));
-        let manifest = Manifest {
-            format: Manifest::FORMAT,
-            id: format!("{}-{release}-{}", source.kind(), &digits[..12]),
-            source: source.to_string(),
-            version: image_package
-                .map_or_else(|| release.clone(), |package| package.version.clone()),
-            release,
-            packages: parts.packages,
-            compression,
-            pvh_entry,
-            btf,
-            modules: count,
-            stored_unix_s: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs()),
-            bytes: files.iter().map(|entry| entry.bytes).sum(),
-            files,
-        };
-        write_json(&dir.join(file::MANIFEST), &manifest)?;
-        Ok(manifest)
     }
 
     /// Puts a finished directory in its place, after its content has reached the disk. If the same
@@ -560,8 +459,9 @@ impl Store {
         let _lock = self.change()?;
         let Ok(entries) = fs::read_dir(&root) else { return Ok(()) };
         for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-            if Lock::try_take(&path.join("lock"))?.is_some() {
-                fs::remove_dir_all(&path).doing("remove", &path)?;
+            // What cannot be removed now may just be going away; if not, it is the next fetch's.
+            if let Ok(Some(_stale)) = Lock::try_take(&path.join("lock")) {
+                let _ = fs::remove_dir_all(&path);
             }
         }
         Ok(())
@@ -602,30 +502,6 @@ fn inputs(source: &Source) -> Option<String> {
         );
     }
     any.then(|| hasher.finalize().to_hex()[..16].to_owned())
-}
-
-/// Adds every file under `dir`.
-fn describe(root: &Path, dir: &Path, files: &mut Vec<FileEntry>) -> Result<()> {
-    for entry in fs::read_dir(dir).doing("list", dir)? {
-        let entry = entry.doing("list", dir)?;
-        let path = entry.path();
-        if entry.file_type().doing("examine", &path)?.is_dir() {
-            describe(root, &path, files)?;
-        } else if let Ok(relative) = path.strip_prefix(root) {
-            files.push(FileEntry {
-                path: relative.to_owned(),
-                bytes: entry.metadata().doing("examine", &path)?.len(),
-                blake3: hash_file(&path).doing("read", &path)?,
-            });
-        }
-    }
-    Ok(())
-}
-
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let text =
-        serde_json::to_vec_pretty(value).map_err(std::io::Error::other).doing("write", path)?;
-    fs::write(path, text).doing("write", path)
 }
 
 /// Replaces a file in one step.

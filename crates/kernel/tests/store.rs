@@ -42,18 +42,21 @@ impl Fixture {
             .unwrap();
         std::os::unix::fs::symlink("/etc/passwd", package.join("lib/modules/6.6.6-test/x.ko"))
             .unwrap();
-        match Command::new("dpkg-deb")
-            .args(["--build", "-Znone"])
-            .arg(&package)
-            .arg(fixture.deb())
-            .output()
-        {
-            Ok(output) if output.status.success() => Some(fixture),
-            other => {
-                eprintln!("NOT RUN: dpkg-deb cannot make a package here: {other:?}");
+        match fixture.pack() {
+            Ok(()) => Some(fixture),
+            Err(reason) => {
+                eprintln!("NOT RUN: dpkg-deb cannot make a package here: {reason}");
                 None
             }
         }
+    }
+
+    fn pack(&self) -> Result<(), String> {
+        let mut command = Command::new("dpkg-deb");
+        command.args(["--build", "-Znone"]).arg(self.dir.path().join("package")).arg(self.deb());
+        let output = command.output().map_err(|error| error.to_string())?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() { Ok(()) } else { Err(said) }
     }
 
     fn deb(&self) -> PathBuf {
@@ -88,6 +91,21 @@ fn boot_image() -> Vec<u8> {
 }
 
 fn quiet(_: &Event) {}
+
+#[test]
+fn a_package_cannot_reach_outside_of_itself() {
+    let Some(fixture) = Fixture::new() else { return };
+    let victim = fixture.dir.path().join("victim");
+    fs::create_dir(&victim).unwrap();
+    fs::write(victim.join("vmlinuz-6.6.6-test"), boot_image()).unwrap();
+    let package = fixture.dir.path().join("package");
+    fs::remove_dir_all(package.join("boot")).unwrap();
+    std::os::unix::fs::symlink(&victim, package.join("boot")).unwrap();
+    fixture.pack().unwrap();
+    let error = fixture.store().fetch(&fixture.source(), &quiet).unwrap_err();
+    assert!(matches!(error, Error::Incomplete { .. }), "{error}");
+    assert!(victim.join("vmlinuz-6.6.6-test").is_file(), "it was moved out of its place");
+}
 
 #[test]
 fn a_package_becomes_a_kernel() {

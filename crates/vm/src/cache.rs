@@ -101,10 +101,15 @@ impl Cache {
         Ok(Staging { path, target, key: key.to_owned(), _lock: lock })
     }
 
-    /// The error for a template that found no room, if there is next to none.
-    pub(crate) fn space_error(&self) -> Option<Error> {
-        let free_mib = self.free_mib().ok().filter(|free_mib| *free_mib < 16)?;
-        Some(Error::NoSpace { place: self.root.clone(), free_mib, needed_mib: 512 })
+    /// Whether there is next to no room left.
+    pub(crate) fn is_full(&self) -> bool {
+        self.free_mib().is_ok_and(|free_mib| free_mib < 16)
+    }
+
+    /// The error for a template that found no room.
+    pub(crate) fn no_space(&self, needed_mib: u64) -> Error {
+        let free_mib = self.free_mib().unwrap_or(0);
+        Error::NoSpace { place: self.root.clone(), free_mib, needed_mib }
     }
 
     fn free_mib(&self) -> Result<u64, Error> {

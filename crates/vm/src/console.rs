@@ -7,8 +7,8 @@ pub enum KernelFault {
     Panic(String),
     /// An oops, a BUG or a general protection fault: its first line.
     Oops(String),
-    /// A process was killed for want of memory: who.
-    OutOfMemory(String),
+    /// There was no memory left: who was killed for it, if somebody was.
+    OutOfMemory(Option<String>),
 }
 
 /// The gravest fault in a console's text, if there is one.
@@ -31,11 +31,16 @@ pub fn kernel_fault(console: &str) -> Option<KernelFault> {
     let memory = find(&["Out of memory: Killed process", "Memory cgroup out of memory: Killed"]);
     let panic = find(&["Kernel panic - not syncing"]);
     // A panic for want of memory, or that an oops was made into, is no reason of its own.
-    let memory_panic = panic.as_ref().filter(|line| line.contains("Out of memory"));
+    let is_for_memory = |line: &str| {
+        line.contains("Out of memory") || line.contains("System is deadlocked on memory")
+    };
+    let of_panic = |line: String| match is_for_memory(&line) {
+        true => KernelFault::OutOfMemory(memory.as_deref().map(victim)),
+        false => KernelFault::Panic(line),
+    };
     oops.map(KernelFault::Oops)
-        .or_else(|| memory_panic.cloned().map(KernelFault::OutOfMemory))
-        .or_else(|| panic.map(KernelFault::Panic))
-        .or_else(|| memory.map(|line| KernelFault::OutOfMemory(victim(&line))))
+        .or_else(|| panic.map(of_panic))
+        .or_else(|| Some(KernelFault::OutOfMemory(Some(victim(memory.as_deref()?)))))
 }
 
 /// `PID (name)` out of the kernel's long line.
@@ -74,7 +79,9 @@ mod tests {
             Some(KernelFault::Oops("BUG: kernel NULL pointer dereference, address: 0".into()))
         );
         let memory = "Out of memory: Killed process 61 (tests-0a) total-vm:9kB, anon-rss:1kB";
-        assert_eq!(kernel_fault(memory), Some(KernelFault::OutOfMemory("61 (tests-0a)".into())));
+        assert_eq!(kernel_fault(memory), Some(KernelFault::OutOfMemory(Some("61 (tests-0a)".into()))));
+        let deadlock = "Kernel panic - not syncing: System is deadlocked on memory";
+        assert_eq!(kernel_fault(deadlock), Some(KernelFault::OutOfMemory(None)));
         assert_eq!(kernel_fault("[ 0.1] Linux version 7.2\n"), None);
     }
 

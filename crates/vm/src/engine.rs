@@ -12,6 +12,7 @@ use crate::vm::Vm;
 use belljar_guest::channel::{State, WINDOW};
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -231,9 +232,11 @@ impl Engine {
                 self.cache.collect(self.limit_bytes)?;
                 let staging = self.cache.stage(key, machine.memory_mib() + STATE_MIB)?;
                 let started = Instant::now();
-                make(staging.path()).map_err(|error| self.explain(error))?;
+                let needed_mib = machine.memory_mib() + STATE_MIB;
+                make(staging.path()).map_err(|error| self.explain(error, needed_mib))?;
                 let made_in_ms = started.elapsed().as_millis() as u64;
-                TemplateInfo::finish(staging, machine, base, contents, made_in_ms)?;
+                TemplateInfo::finish(staging, machine, base, contents, made_in_ms)
+                    .map_err(|error| self.explain(error, needed_mib))?;
                 Template::open(&self.cache, machine, key)
                     .and_then(|template| template.ok_or_else(|| String::from("it is gone")))
                     .map_err(|problem| Error::Template {
@@ -248,14 +251,16 @@ impl Engine {
         Ok(template)
     }
 
-    /// A QEMU whose memory file finds no room is killed by SIGBUS: say that instead.
-    fn explain(&self, error: Error) -> Error {
-        match &error {
-            Error::QemuDied { status, .. } if status.contains("SIGBUS") => {
-                self.cache.space_error().unwrap_or(error)
-            }
-            _ => error,
-        }
+    /// A full disk looks different to everyone who meets it, and a QEMU whose memory
+    /// file finds no room is killed by SIGBUS: say what it is.
+    fn explain(&self, error: Error, needed_mib: u64) -> Error {
+        let is_full = match &error {
+            Error::Io { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+            Error::QemuDied { status, .. } => status.contains("SIGBUS") && self.cache.is_full(),
+            Error::Qmp { .. } => self.cache.is_full(),
+            _ => false,
+        };
+        if is_full { self.cache.no_space(needed_mib) } else { error }
     }
 
     fn say(&self, progress: &Progress) {

@@ -4,7 +4,7 @@ use crate::channel::{ChannelError, LogReader};
 use crate::console::{KernelFault, kernel_fault};
 use crate::error::Error;
 use crate::template::Template;
-use crate::vm::{Halt, Vm};
+use crate::vm::{CONSOLE_LIMIT_BYTES, Halt, Vm};
 use belljar_guest::channel::{AGENT_LOG, Code, Ending, Frame, LogArea, PROCESS_LOG, State};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,12 +68,24 @@ pub enum Stop {
         /// How many more there were.
         dropped_bytes: u64,
     },
+    /// The guest wrote more to its console than a run may.
+    ConsoleFull {
+        /// How many bytes a run may write.
+        limit_bytes: u64,
+    },
     /// It was still running when its watch ran out: where its CPUs were.
     Hung(String),
     /// The run was called off.
     Cancelled,
-    /// QEMU ended by itself, or refused to go on.
-    QemuDied(String),
+    /// QEMU ended by itself.
+    QemuDied {
+        /// Its exit status.
+        status: String,
+        /// The end of what it wrote to its standard error.
+        stderr: String,
+    },
+    /// QEMU refused to go on, or its memory is out of reach.
+    Failed(String),
 }
 
 /// What came of a run.
@@ -94,8 +106,8 @@ pub struct Run {
 pub struct Timings {
     /// Making the fork: QEMU started, state loaded.
     pub fork: Duration,
-    /// From the request until the test process said something, if it did.
-    pub first_event: Option<Duration>,
+    /// From the request until the body began, if it did.
+    pub begun: Option<Duration>,
     /// From the request until the machine stopped.
     pub run: Duration,
 }
@@ -141,7 +153,8 @@ impl Fork {
         let stop = match self.run_to_stop(request, watch, started, &mut listener, &mut hear) {
             Ok(stop) => stop,
             Err(Error::Channel(error)) => Stop::ChannelBroken(chain(&error)),
-            Err(error) => Stop::QemuDied(chain(&error)),
+            Err(Error::QemuDied { status, stderr }) => Stop::QemuDied { status, stderr },
+            Err(error) => Stop::Failed(chain(&error)),
         };
         let run = started.elapsed();
         let console = self.vm.process().console();
@@ -150,7 +163,7 @@ impl Fork {
             stop,
             said: listener.said.into_iter().map(|(_, said)| said).collect(),
             console,
-            timings: Timings { fork: self.made_in, first_event: listener.first_event, run },
+            timings: Timings { fork: self.made_in, begun: listener.begun, run },
         }
     }
 
@@ -180,6 +193,7 @@ impl Fork {
                 Halt::StillRunning if Instant::now() < deadline => continue,
                 Halt::StillRunning => Stop::Hung(self.vm.whereabouts()),
                 Halt::Crashed => self.crashed(),
+                Halt::ConsoleFull => Stop::ConsoleFull { limit_bytes: CONSOLE_LIMIT_BYTES },
                 Halt::Frozen(State::Ended) => self.ended(listener)?,
                 Halt::Frozen(state) => {
                     Stop::AgentLost(format!("the guest stopped in state {state:?}"))
@@ -225,7 +239,7 @@ struct Listener {
     process: LogReader,
     said: Vec<(u8, Said)>,
     started: Instant,
-    first_event: Option<Duration>,
+    begun: Option<Duration>,
 }
 
 impl Listener {
@@ -236,17 +250,17 @@ impl Listener {
             process: reader(PROCESS_LOG),
             said: Vec::new(),
             started,
-            first_event: None,
+            begun: None,
         }
     }
 
     fn listen(&mut self, vm: &Vm, hear: &mut impl FnMut(&Said)) -> Result<(), ChannelError> {
-        let Listener { agent, process, said, started, first_event } = self;
+        let Listener { agent, process, said, started, begun } = self;
         let mut sources = [(0, agent), (1, process)];
         for (source, reader) in &mut sources {
             reader.drain(vm.memory(), |frame: Frame<'_>| {
-                if frame.code == Code::Event {
-                    first_event.get_or_insert_with(|| started.elapsed());
+                if frame.code == Code::Begin {
+                    begun.get_or_insert_with(|| started.elapsed());
                 }
                 let one =
                     Said { code: frame.code, time_ns: frame.time_ns, body: frame.body.to_vec() };

@@ -68,6 +68,16 @@ impl Pool {
         self.shared.changed.notify_all();
     }
 
+    /// Waits until what was expected has been made, as far as there is room.
+    pub fn wait(&self) {
+        let mut state = self.shared.lock();
+        while state.making.is_some()
+            || (!state.expected.is_empty() && state.ready.len() < self.shared.capacity)
+        {
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     /// A fork of this template, made before or made now.
     ///
     /// # Errors

@@ -21,6 +21,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+/// How long QEMU may take to answer a command. It takes milliseconds; one that is
+/// stopped or stuck never does, and must not take its host with it.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
+
 type Conversation = Qmp<Stream<BufReader<UnixStream>, UnixStream>>;
 
 /// A QEMU process. It is killed when this is dropped, and by the kernel when this
@@ -67,6 +71,7 @@ impl QemuProcess {
     ) -> Result<QemuProcess, Error> {
         let cannot = |error: io::Error| Error::io("prepare a QEMU process", error);
         let (ours, theirs) = UnixStream::pair().map_err(cannot)?;
+        ours.set_read_timeout(Some(ANSWER_PATIENCE)).map_err(cannot)?;
         let memfd = |name| memfd_create(name, MemfdFlags::CLOEXEC).map(File::from);
         let console = memfd("belljar-console").map_err(|e| cannot(e.into()))?;
         let stderr = memfd("belljar-stderr").map_err(|e| cannot(e.into()))?;
@@ -233,9 +238,20 @@ impl QemuProcess {
         }
     }
 
+    /// Has QEMU count as dead when it takes longer than this to answer a command.
+    pub(crate) fn set_patience(&self, patience: Duration) {
+        // Without it the usual patience applies.
+        let _ = self.qmp.0.inner().get_ref_write().set_read_timeout(Some(patience));
+    }
+
     /// The console so far.
     pub(crate) fn console(&self) -> Vec<u8> {
         contents(&self.console)
+    }
+
+    /// Bytes of the console so far.
+    pub(crate) fn console_len(&self) -> u64 {
+        self.console.metadata().map_or(0, |metadata| metadata.len())
     }
 
     /// Memory that this process shares with no other, in KiB, pages that are

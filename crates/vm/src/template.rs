@@ -8,7 +8,7 @@
 use crate::cache::{Cache, Staging};
 use crate::error::Error;
 use crate::machine::Machine;
-use crate::vm::STATE_FILE;
+use crate::vm::{STATE_FILE, STUB_FILE};
 use rustix::fs::{FlockOperation, SeekFrom, copy_file_range, flock, seek};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -138,7 +138,7 @@ impl TemplateInfo {
     ) -> Result<(), Error> {
         let directory = staging.path();
         let mut paths = machine.memory_files(directory);
-        paths.push(directory.join(STATE_FILE));
+        paths.extend([STATE_FILE, STUB_FILE].map(|name| directory.join(name)));
         let files = paths.iter().map(|path| FileInfo::of(path)).collect::<io::Result<_>>();
         let info = TemplateInfo {
             format: FORMAT,

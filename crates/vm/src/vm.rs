@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// What a template's saved device state is called in its directory.
 pub(crate) const STATE_FILE: &str = "state";
 /// What stands in for the kernel when a fork is started.
-const STUB_FILE: &str = "stub";
+pub(crate) const STUB_FILE: &str = "stub";
 
 /// One machine. Its CPUs stand still between the calls of [`Vm::resume`] and the
 /// freezes that the guest asks for.
@@ -36,9 +36,14 @@ pub(crate) enum Halt {
     Frozen(State),
     /// Its kernel gave up and reset it, or QEMU stopped it without being asked.
     Crashed,
+    /// It wrote more than [`CONSOLE_LIMIT_BYTES`] to its console.
+    ConsoleFull,
     /// It ran until the deadline.
     StillRunning,
 }
+
+/// How much a machine may write to its console, which lies in the host's memory.
+pub(crate) const CONSOLE_LIMIT_BYTES: u64 = 4 << 20;
 
 impl Vm {
     /// Starts a machine that will boot its kernel, with its memory in `directory`.
@@ -175,6 +180,9 @@ impl Vm {
                     // The kernel's own panic notifier writes to the same port.
                     None => return Ok(Halt::Crashed),
                 },
+                Woken::TimeOver if self.process.console_len() > CONSOLE_LIMIT_BYTES => {
+                    return Ok(Halt::ConsoleFull);
+                }
                 Woken::TimeOver if Instant::now() >= deadline => return Ok(Halt::StillRunning),
                 Woken::TimeOver => look(self)?,
             }
@@ -183,6 +191,7 @@ impl Vm {
 
     /// Where the CPUs of a running machine are, for people.
     pub(crate) fn whereabouts(&mut self) -> String {
+        self.process.set_patience(Duration::from_secs(2));
         let command = qmp::human_monitor_command {
             command_line: "info registers -a".into(),
             cpu_index: None,
@@ -231,6 +240,7 @@ impl Vm {
             Halt::Frozen(state) if states.contains(&state) => return Ok(state),
             Halt::Frozen(state) => format!("{what}: the guest stopped in state {state:?}"),
             Halt::Crashed => format!("{what}: the kernel gave up"),
+            Halt::ConsoleFull => format!("{what}: the console grew without end"),
             Halt::StillRunning => {
                 format!("{what}: nothing happened for {} s", patience.as_secs())
             }

@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// What is said outside of the tests: for all tests that declare nothing else.
 #[derive(Clone, Debug, Default)]
@@ -35,8 +36,13 @@ pub struct Options {
     pub kernel: Option<String>,
     /// The seed, even of tests that declare one: for a replay.
     pub seed: Option<u64>,
+    /// How much host time a machine gets beyond its time limit before it counts as hung;
+    /// 30 s if not given.
+    pub grace: Option<Duration>,
     /// Where records go, if not below the target directory.
     pub records: Option<PathBuf>,
+    /// Where templates are kept, if not in the user's cache.
+    pub cache: Option<PathBuf>,
     /// What ties the records of one invocation together.
     pub session: Option<String>,
     /// Set to end all runs.
@@ -124,7 +130,8 @@ impl Host {
         let root = cache_root()?;
         let say: Arc<dyn Fn(&str) + Send + Sync> = Arc::new(say);
         let heard = Arc::clone(&say);
-        let engine = Engine::new(Qemu::find()?, Cache::open(&root)?)
+        let cache = Cache::open(options.cache.as_deref().unwrap_or(&root))?;
+        let engine = Engine::new(Qemu::find()?, cache)
             .cache_limit(u64::from(config.cache_gib) << 30)
             .progress(move |progress| heard(&sentence(progress)));
         let engine = Arc::new(engine);

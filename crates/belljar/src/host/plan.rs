@@ -48,7 +48,8 @@ pub(super) struct TemplateKey {
 }
 
 impl Plan {
-    fn machine(&self) -> Machine {
+    /// The machine to run it on.
+    pub fn machine(&self) -> Machine {
         let machine = Machine::new(self.topology.clone(), &self.kernel.vmlinux(), self.mode)
             .memory(self.memory)
             .kernel_id(self.kernel.id());
@@ -210,6 +211,11 @@ impl Host {
     /// Says that a plan will be run soon, so that its fork can be made ahead.
     pub fn expect(&self, template: &Arc<Template>) {
         self.pool.expect(template);
+    }
+
+    /// Waits until the pool has made what was expected, as far as it has room.
+    pub fn wait_for_pool(&self) {
+        self.pool.wait();
     }
 
     pub(super) fn take(&self, template: &Arc<Template>) -> Result<belljar_vm::Fork, Reason> {

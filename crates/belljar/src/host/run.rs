@@ -30,10 +30,21 @@ impl Host {
     /// Runs a test to its end and writes its record. `hear` is called with what the
     /// test writes to its standard output and error, as it does.
     pub fn run(&self, spec: &Spec, binary: &Path, hear: impl FnMut(Code, &[u8])) -> Finished {
+        self.run_planned(spec, binary, self.plan(spec, binary), hear)
+    }
+
+    /// [`Host::run`] with what [`Host::plan`] has found before.
+    pub fn run_planned(
+        &self,
+        spec: &Spec,
+        binary: &Path,
+        plan: Result<Plan, Reason>,
+        hear: impl FnMut(Code, &[u8]),
+    ) -> Finished {
         let started = Instant::now();
         let mut record = self.blank(spec, binary);
         let mut heard = None;
-        match self.plan(spec, binary) {
+        match plan {
             Err(reason) => record.reason = reason,
             Ok(plan) => {
                 describe(&mut record, &plan, self);
@@ -81,16 +92,16 @@ impl Host {
             timeout_ns: ns(plan.timeout),
             wall_clock_ns: wall_clock.filter(|_| plan.mode != Mode::Det),
         };
-        let request = serde_json::to_vec(&request).expect("a request has no maps with odd keys");
-        let watch =
-            Watch { limit: watchdog(plan), cancelled: Some(Arc::clone(&self.options.cancelled)) };
+        let request = request.encode();
+        let limit = watchdog(plan, self.options.grace);
+        let watch = Watch { limit, cancelled: Some(Arc::clone(&self.options.cancelled)) };
         let run = fork.run(&request, &watch, |said| {
             if matches!(said.code, Code::Stdout | Code::Stderr) {
                 hear(said.code, &said.body);
             }
         });
         record.durations.run_ns = lap();
-        judge(record, plan, &run);
+        judge(record, plan, &run, limit);
         record.durations.collect_ns = lap();
         Some(run)
     }
@@ -123,7 +134,7 @@ impl Host {
         let kernel = Some(record.vm.kernel.id.as_str()).filter(|id| !id.is_empty());
         let directory = Directory::new(&root, kernel, &record.project);
         let written = directory.write(&record, said.as_ref());
-        Finished { record, written, said, to_body: run.and_then(|run| run.timings.first_event) }
+        Finished { record, written, said, to_body: run.and_then(|run| run.timings.begun) }
     }
 
     /// A record with what is known before anything is tried.
@@ -196,8 +207,8 @@ fn describe(record: &mut Record, plan: &Plan, host: &Host) {
 /// How much host time a machine gets before it counts as hung. The guest enforces the
 /// limit itself; this is for guests that no longer can. In `det` a second of a busy
 /// guest with several CPUs takes several of the host.
-fn watchdog(plan: &Plan) -> Duration {
-    let grace = Duration::from_secs(30);
+fn watchdog(plan: &Plan, grace: Option<Duration>) -> Duration {
+    let grace = grace.unwrap_or(Duration::from_secs(30));
     match plan.mode {
         Mode::Kvm | Mode::Tcg => plan.timeout + grace,
         Mode::Det => plan.timeout * (2 + 2 * plan.topology.cpu_count()) + grace,
@@ -205,7 +216,7 @@ fn watchdog(plan: &Plan) -> Duration {
 }
 
 /// Fills a record with what the guest said, and finds the reason.
-fn judge(record: &mut Record, plan: &Plan, run: &Run) {
+fn judge(record: &mut Record, plan: &Plan, run: &Run, watchdog: Duration) {
     let mut outcome = None;
     let (mut began_ns, mut stdout, mut stderr) = (None, Vec::new(), Vec::new());
     let mut leaked = Vec::new();
@@ -218,8 +229,8 @@ fn judge(record: &mut Record, plan: &Plan, run: &Run) {
             Code::Leaked => {
                 leaked.extend(String::from_utf8_lossy(&said.body).lines().map(str::to_owned));
             }
+            Code::Begin => began_ns = Some(said.time_ns),
             Code::Event => match serde_json::from_slice(&said.body) {
-                Ok(Event::Begin) => began_ns = Some(said.time_ns),
                 Ok(Event::Outcome(ended)) => {
                     record.guest_time_ns = began_ns.map(|began| said.time_ns.saturating_sub(began));
                     outcome = Some(ended);
@@ -240,6 +251,9 @@ fn judge(record: &mut Record, plan: &Plan, run: &Run) {
             }
             (Ending::TimedOut, _) => Reason::Timeout { limit_ms: plan.timeout.as_millis() as u64 },
             (_, Some(outcome)) => reason_of(outcome),
+            (Ending::Done, None) => {
+                Reason::AgentLost { detail: String::from("the test process gave no result") }
+            }
             (Ending::Exited(code), None) => Reason::Exited { code: *code },
             (Ending::Signaled(signal), None) => Reason::Signaled { signal: *signal },
         },
@@ -251,7 +265,7 @@ fn judge(record: &mut Record, plan: &Plan, run: &Run) {
         }
         Stop::Kernel(KernelFault::Oops(message)) => Reason::KernelOops { message: message.clone() },
         Stop::Kernel(KernelFault::OutOfMemory(victim)) => {
-            Reason::OutOfMemory { victim: Some(victim.clone()) }
+            Reason::OutOfMemory { victim: victim.clone() }
         }
         Stop::ChannelBroken(detail) => Reason::ChannelGarbage { detail: detail.clone() },
         Stop::ChannelFull { log, limit_bytes, dropped_bytes } => {
@@ -260,12 +274,16 @@ fn judge(record: &mut Record, plan: &Plan, run: &Run) {
         }
         Stop::Hung(places) => {
             record.notes.push(places.clone());
-            Reason::GuestHung { watchdog_ms: watchdog(plan).as_millis() as u64 }
+            Reason::GuestHung { watchdog_ms: watchdog.as_millis() as u64 }
         }
         Stop::Cancelled => Reason::Interrupted,
-        Stop::QemuDied(detail) => {
-            Reason::QemuDied { status: detail.clone(), stderr: String::new() }
+        Stop::ConsoleFull { limit_bytes } => {
+            Reason::ChannelOverflow { log: String::from("console"), limit_bytes: *limit_bytes }
         }
+        Stop::QemuDied { status, stderr } => {
+            Reason::QemuDied { status: status.clone(), stderr: stderr.clone() }
+        }
+        Stop::Failed(detail) => Reason::Internal { detail: detail.clone() },
         stop => Reason::Internal { detail: format!("{stop:?}") },
     };
     record.reason = match reason {
@@ -290,7 +308,7 @@ fn note_event(record: &mut Record, event: Event, time_ns: u64) {
                 phase.end_ns = Some(time_ns);
             }
         }
-        Event::Begin | Event::Outcome(_) => {}
+        Event::Outcome(_) => {}
     }
 }
 

@@ -61,10 +61,10 @@ fn serve(region: &'static Region, log: &mut Log) -> Result<(), Failure> {
     payload::unpack(region)?;
     payload::load_modules()?;
     match payload::start()? {
-        payload::Start::Process(words) => supervise::process(log, &words),
+        payload::Start::Process(words) => supervise::process(region, log, &words),
         payload::Start::Command => {
             region.freeze(State::Waiting);
-            supervise::command(log, &region.request())
+            supervise::command(region, log, &region.request())
         }
     }
 }

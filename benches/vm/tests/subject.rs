@@ -1,0 +1,61 @@
+//! What the benchmark runs in the guest.
+
+use belljar::{Ctx, Polarity, Result};
+use std::fs;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// Nothing at all.
+#[belljar::test(mode = ["tcg", "det"], topology = "1n1l4c1t", memory_mib = 512)]
+fn empty() {}
+
+/// Six workers on four CPUs that compute, sleep, hand work to each other and are moved
+/// about; then what the kernel counted for each. Whatever is not repeated exactly shows
+/// up in a number here.
+#[belljar::test(mode = "det", topology = "1n1l4c1t", memory_mib = 512)]
+fn workers(ctx: &Ctx) -> Result {
+    let handed = Arc::new(AtomicU64::new(0));
+    let threads: Vec<_> = (0..6u64)
+        .map(|worker| {
+            let handed = Arc::clone(&handed);
+            let mut rng = ctx.rng();
+            thread::spawn(move || -> std::io::Result<String> {
+                for round in 0..12 {
+                    let mut sum = worker;
+                    for step in 0..rng.u64(20_000..200_000) {
+                        sum = black_box(sum.wrapping_mul(31).wrapping_add(step));
+                    }
+                    handed.fetch_add(sum, Ordering::Relaxed);
+                    thread::sleep(Duration::from_micros(rng.u64(50..3_000)));
+                    thread::yield_now();
+                    // A cpuset of one CPU, then another: the kernel must move it.
+                    move_to((worker + round) % 4)?;
+                }
+                fs::read_to_string("/proc/thread-self/schedstat")
+            })
+        })
+        .collect();
+    for (worker, thread) in threads.into_iter().enumerate() {
+        let schedstat = thread.join().expect("a worker does not panic")?;
+        ctx.note(format!("worker {worker}: {}", schedstat.trim()));
+    }
+    ctx.note(fs::read_to_string("/proc/interrupts")?);
+    ctx.note(fs::read_to_string("/proc/schedstat")?);
+    ctx.metric("handed", handed.load(Ordering::Relaxed) as f64, "", Polarity::None);
+    Ok(())
+}
+
+/// Moves this thread to one CPU.
+fn move_to(cpu: u64) -> std::io::Result<()> {
+    rustix::thread::sched_setaffinity(None, &set_of(cpu as usize))?;
+    Ok(())
+}
+
+fn set_of(cpu: usize) -> rustix::thread::CpuSet {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(cpu);
+    set
+}
