@@ -25,6 +25,11 @@ pub(crate) fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Comma
     command
 }
 
+/// `cargo belljar` of this checkout, whatever else is installed.
+pub(crate) fn belljar<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
+    cargo(["run", "--quiet", "--package", "cargo-belljar", "--"].into_iter().chain(args))
+}
+
 /// Runs a command to its end.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot start `{}`", shown(command)))?;

@@ -54,7 +54,8 @@ impl Entry {
         let line = line.split('#').next()?.trim();
         let (kind, mut rest) = line.split_once([' ', '\t'])?;
         let mut fields = vec![("Types".to_owned(), kind.to_owned())];
-        if let Some((options, after)) = rest.trim_start().strip_prefix('[')?.split_once(']') {
+        let options = rest.trim_start().strip_prefix('[').and_then(|it| it.split_once(']'));
+        if let Some((options, after)) = options {
             rest = after;
             for (name, value) in options.split_whitespace().filter_map(|it| it.split_once('=')) {
                 let name = match name {
@@ -126,11 +127,8 @@ pub(crate) fn backports(entries: &[Entry], codename: &str) -> Option<String> {
         entry.words("URIs").any(|uri| uri.trim_end_matches('/').ends_with("/debian"))
             || entry.suites().contains(&format!("{codename}-updates").as_str())
     };
-    let mirror = entries
-        .iter()
-        .filter(serves)
-        .find(is_debian)
-        .or_else(|| entries.iter().find(serves))?;
+    let mirror =
+        entries.iter().filter(serves).find(is_debian).or_else(|| entries.iter().find(serves))?;
     Some(mirror.render(&format!("{codename}-backports")))
 }
 

@@ -7,12 +7,13 @@ use crate::suite::Test;
 use anyhow::Context;
 use guppy::PackageId;
 use guppy::graph::PackageGraph;
+use guppy::graph::cargo::BuildPlatform;
 use miette::Diagnostic;
 use nextest_filtering::{
     BinaryQuery, CompiledExpr, EvalContext, Filterset, FiltersetKind, KnownGroups, ParseContext,
     TestQuery,
 };
-use nextest_metadata::{BuildPlatform, TestCaseName};
+use nextest_metadata::TestCaseName;
 use std::fmt::Write as _;
 
 /// Which tests to run.

@@ -165,9 +165,9 @@ impl Replayer<'_> {
     fn compare(&self, path: &Path, old: &Record, finished: &Finished) -> anyhow::Result<Exit> {
         let new = &finished.record;
         let title = old.identity.title();
-        let path = shorten(path).display();
+        let shown = shorten(path).display();
         let say_outcome = |word: &str| {
-            say(format_args!("{word}: {title} ({path})"));
+            say(format_args!("{word}: {title} ({shown})"));
             say(format_args!("  recorded: {} ({})", old.outcome, old.reason));
             say(format_args!("  replayed: {} ({})", new.outcome, new.reason));
         };
@@ -175,14 +175,14 @@ impl Replayer<'_> {
             (Some(old_digest), Some(new_digest)) if old_digest.total == new_digest.total => {
                 let word = self.style.green("identical");
                 let (frames, bytes) = (new_digest.frames, new_digest.console_bytes);
-                say(format_args!("{word}: {title} ({path})"));
+                say(format_args!("{word}: {title} ({shown})"));
                 say(format_args!("  {} of the guest, digest {}", old.reason, new_digest.total));
                 say(format_args!("  {frames} frames and {bytes} bytes of the console"));
                 Ok(Exit::Fine)
             }
             (Some(digest), Some(_)) => {
                 say_outcome(&self.style.red("differs"));
-                match (read_said(&PathBuf::from(path.to_string()), digest), &finished.said) {
+                match (read_said(path, digest), &finished.said) {
                     (Ok(recorded), Some(replayed)) => {
                         if let Some(difference) = first_difference(&recorded, replayed) {
                             say(format_args!("\n{difference}"));

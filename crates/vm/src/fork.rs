@@ -144,6 +144,22 @@ impl Fork {
         self.vm.process().id()
     }
 
+    /// Runs a request after which the process waits again, as a process may offer one
+    /// that has the emulator translate what every run needs.
+    ///
+    /// # Errors
+    /// When it does not come to wait again.
+    pub fn warm_up(&mut self, request: &[u8]) -> Result<(), Error> {
+        let started = Instant::now();
+        self.vm.channel().set_request(request)?;
+        self.vm.resume()?;
+        let machine = self.template.machine();
+        let waits = [State::Waiting];
+        self.vm.reach(machine, "warming up a fork", &waits, Duration::from_secs(30))?;
+        self.made_in += started.elapsed();
+        Ok(())
+    }
+
     /// Runs a request to its end and removes the machine. `hear` is called for all
     /// that the guest says, soon after it has been said; between the two logs the
     /// order is then not yet that of [`Run::said`].

@@ -15,11 +15,15 @@ const DET_SHIFT: u32 = 2;
 
 /// What every kernel is told.
 ///
-/// `cryptomgr.notests`: kernels test their ciphers in the background for many
-/// emulated seconds after boot, which skews everything. `panic=-1` with
-/// `oops=panic`: a kernel that is broken ends its machine at once.
+/// * `cryptomgr.notests`: kernels test their ciphers in the background for many
+///   emulated seconds after boot. `damon_stat.enabled=0` and the compaction: two more
+///   that wake up all the time and take CPU from whatever is measured.
+/// * `tsc=reliable`: a kernel that does not trust its clock keeps every idle CPU
+///   ticking, and its timers are as coarse as the tick.
+/// * `panic=-1` with `oops=panic`: a kernel that is broken ends its machine at once.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 nokaslr mitigations=off cryptomgr.notests \
-                                panic=-1 oops=panic quiet 8250.nr_uarts=2";
+    damon_stat.enabled=0 sysctl.vm.compaction_proactiveness=0 tsc=reliable \
+    panic=-1 oops=panic quiet 8250.nr_uarts=2";
 
 /// A machine to run.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::fork::Fork;
+use crate::mode::Mode;
 use crate::template::Template;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,7 @@ pub struct Pool {
 struct Shared {
     engine: Arc<Engine>,
     capacity: usize,
+    warm_up: Option<Vec<u8>>,
     state: Mutex<PoolState>,
     changed: Condvar,
 }
@@ -37,10 +39,11 @@ struct PoolState {
 }
 
 impl Pool {
-    /// A pool that keeps at most `capacity` forks.
-    pub fn new(engine: Arc<Engine>, capacity: usize) -> Pool {
+    /// A pool that keeps at most `capacity` forks. Those that are not `det` have run the
+    /// request `warm_up`, after which their process waits again.
+    pub fn new(engine: Arc<Engine>, capacity: usize, warm_up: Option<Vec<u8>>) -> Pool {
         let shared =
-            Arc::new(Shared { engine, capacity, state: Mutex::default(), changed: Condvar::new() });
+            Arc::new(Shared { engine, capacity, warm_up, state: Mutex::default(), changed: Condvar::new() });
         let worker = Arc::clone(&shared);
         // Without the thread every fork is made when it is taken.
         let _ = thread::Builder::new().name("belljar-pool".into()).spawn(move || worker.work());
@@ -121,6 +124,15 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn make(&self, template: &Arc<Template>) -> Result<Fork, Error> {
+        let mut fork = self.engine.fork(template)?;
+        match &self.warm_up {
+            Some(request) if template.machine().mode() != Mode::Det => fork.warm_up(request)?,
+            _ => {}
+        }
+        Ok(fork)
+    }
+
     fn work(&self) {
         let mut state = self.lock();
         while !state.closed {
@@ -133,7 +145,7 @@ impl Shared {
             state.making = Some(Arc::clone(&template));
             drop(state);
             // An error comes up again when the fork is taken, for whoever takes it.
-            let made = self.engine.fork(&template);
+            let made = self.make(&template);
             state = self.lock();
             state.making = None;
             if !state.closed {

@@ -16,6 +16,7 @@ pub use test::run_as_test;
 use crate::case::Spec;
 use crate::config::{Config, ConfigError};
 use crate::guest;
+use crate::message::Request;
 use belljar_kernel::{Kernel, Source, Store};
 use belljar_vm::{Cache, Engine, Pool, Progress, Qemu, Template};
 use std::collections::HashMap;
@@ -141,7 +142,7 @@ impl Host {
             format!("{now}-{}", std::process::id())
         });
         Ok(Host {
-            pool: Pool::new(Arc::clone(&engine), capacity),
+            pool: Pool::new(Arc::clone(&engine), capacity, Some(Request::warm_up().encode())),
             engine,
             kernels: Store::open(&root.join("kernels"))?,
             options,

@@ -95,7 +95,7 @@ impl Host {
     pub fn plan(&self, spec: &Spec, binary: &Path) -> Result<Plan, Reason> {
         let config = self
             .config(Path::new(&spec.manifest_dir))
-            .map_err(|error| Reason::Internal { detail: chain(&error) })?;
+            .map_err(|error| Reason::TemplateFailed { detail: chain(&error) })?;
         let kernel = self.kernel_for(spec, &config)?;
         let requested = spec
             .mode
@@ -107,7 +107,7 @@ impl Host {
             None => config.topology.clone(),
             Some(notation) => notation
                 .parse()
-                .map_err(|error| Reason::Internal { detail: format!("{notation}: {error}") })?,
+                .map_err(|error| Reason::TemplateFailed { detail: format!("{notation}: {error}") })?,
         };
         let memory = MemoryMib(u64::from(spec.memory_mib.unwrap_or(config.memory_mib)))
             .max(topology.memory_least());
@@ -153,7 +153,7 @@ impl Host {
             .iter()
             .map(|need| need.parse())
             .collect::<Result<_, belljar_kernel::ParseNeedError>>()
-            .map_err(|error| Reason::Internal { detail: error.to_string() })?;
+            .map_err(|error| Reason::TemplateFailed { detail: error.to_string() })?;
         let lacks = kernel.missing(&needs).map_err(failed)?;
         if lacks.is_empty() {
             return Ok(kernel);
@@ -184,7 +184,7 @@ impl Host {
             "det" => Ok((Mode::Det, self.engine.qemu().det_caveat())),
             word => {
                 word.parse().map(|mode| (mode, None)).map_err(|error: belljar_vm::UnknownMode| {
-                    Reason::Internal { detail: error.to_string() }
+                    Reason::TemplateFailed { detail: error.to_string() }
                 })
             }
         }

@@ -121,7 +121,7 @@ fn a_guest_that_hangs_is_ended_from_outside() {
 fn a_body_that_eats_all_memory_is_named() {
     let reason = reason(&spec("eats_all_memory"));
     let Reason::OutOfMemory { victim: Some(victim) } = &reason else { panic!("{reason}") };
-    assert!(victim.contains("(faults-"), "{victim}");
+    assert!(victim.contains("(faults"), "{victim}");
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn a_machine_that_does_not_fit_is_refused() {
     assert!(text.contains("needs 1073741824 MiB of memory, and the host has"), "{text}");
     let topology = Spec { topology: Some("1n64l64c2t".into()), ..spec("passes") };
     let text = reason(&topology).to_string();
-    assert!(text.contains("8192"), "{text}");
+    assert!(text.contains("are too many CPUs"), "{text}");
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn a_record_that_finds_no_room_is_told() {
 #[ignore = "run by another test, with a small file system of its own"]
 fn with_records_on_a_full_disk() {
     let records = std::env::var_os("SMALL").map(std::path::PathBuf::from).unwrap();
-    fs::write(records.join("filling"), [0; 16 << 10]).unwrap_err();
+    fs::write(records.join("filling"), [0; 64 << 10]).unwrap_err();
     let host = open(Options { records: Some(records.clone()), ..Options::default() });
     let finished = run_on(&host, &spec("passes"));
     assert_eq!(finished.record.reason, Reason::Passed);

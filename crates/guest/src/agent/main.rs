@@ -23,6 +23,8 @@ use region::{Log, Region};
 use std::fmt::Display;
 use std::fs;
 use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
 
 /// An error that ends the agent's work: what was attempted, and what happened.
 pub(crate) struct Failure(String);
@@ -47,6 +49,7 @@ fn main() {
         Err(error) => give_up(&format!("mapping the channel through /dev/mem: {error}")),
     };
     region.claim();
+    settle();
     let mut log = region.agent_log();
     region.freeze(State::Ready);
     if let Err(failure) = serve(region, &mut log) {
@@ -55,6 +58,17 @@ fn main() {
     region.freeze(State::Ended);
     sys::power_off();
     give_up("the machine did not power off");
+}
+
+/// Waits until the kernel has settled on its clock. It measures the TSC for about a
+/// second after boot and then switches over, which no fork should have to live through.
+fn settle() {
+    const CLOCK: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    let give_up_ns = sys::monotonic_ns() + 3_000_000_000;
+    let is_early = || fs::read_to_string(CLOCK).is_ok_and(|clock| clock.trim() == "tsc-early");
+    while is_early() && sys::monotonic_ns() < give_up_ns {
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn serve(region: &'static Region, log: &mut Log) -> Result<(), Failure> {

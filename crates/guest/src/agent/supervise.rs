@@ -118,10 +118,10 @@ impl Supervised<'_> {
         loop {
             let pipe = |pipe: &Option<PipeReader>| pipe.as_ref().map_or(-1, AsRawFd::as_raw_fd);
             let fds = [self.pidfd, self.timer, pipe(&self.stdout), pipe(&self.stderr)];
-            let [ended, over, ..] = sys::poll_readable(fds);
-            self.forward();
+            let [_, over, ..] = sys::poll_readable(fds);
             let status = reap_all(self.child);
-            if ended && let Some(status) = status {
+            self.forward();
+            if let Some(status) = status {
                 self.report_leaked();
                 return match status & 0x7f {
                     0 => Ending::Exited(status >> 8 & 0xff),
@@ -139,14 +139,23 @@ impl Supervised<'_> {
         }
     }
 
-    /// Forwards what the pipes hold, and lets go of one whose other end is closed.
+    /// Forwards what the pipes hold, and lets go of one whose other end is closed. Not
+    /// more than a pipe can hold: a process that writes without end must not keep the
+    /// agent from its clock.
     fn forward(&mut self) {
+        const PIPE_LIMIT: usize = 1 << 20;
         let mut buffer = [0; 16 << 10];
         for (slot, code) in [(&mut self.stdout, Code::Stdout), (&mut self.stderr, Code::Stderr)] {
-            while let Some(pipe) = slot {
+            let mut forwarded = 0;
+            while let Some(pipe) = slot
+                && forwarded <= PIPE_LIMIT
+            {
                 match pipe.read(&mut buffer) {
                     Ok(0) => *slot = None,
-                    Ok(count) => self.log.append(code, &buffer[..count]),
+                    Ok(count) => {
+                        self.log.append(code, &buffer[..count]);
+                        forwarded += count;
+                    }
                     Err(_) => break,
                 }
             }
@@ -155,7 +164,19 @@ impl Supervised<'_> {
 
     /// Names the processes that are left besides the child.
     fn report_leaked(&mut self) {
-        let leaked = self.leftovers();
+        // One that has been killed may be on its way out still.
+        const GRACE_NS: u64 = 50_000_000;
+        const NAMES_MAX: usize = 32;
+        let mut leaked = self.leftovers();
+        let grace_over_ns = sys::monotonic_ns() + GRACE_NS;
+        while !leaked.is_empty() && sys::monotonic_ns() < grace_over_ns {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            leaked = self.leftovers();
+        }
+        if leaked.len() > NAMES_MAX {
+            let more = leaked.split_off(NAMES_MAX).len();
+            leaked.push(format!("{more} more"));
+        }
         if !leaked.is_empty() {
             self.log.append(Code::Leaked, leaked.join("\n").as_bytes());
         }

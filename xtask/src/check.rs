@@ -1,0 +1,35 @@
+//! Format, lints and documentation.
+
+use crate::program::{cargo, run, succeeds};
+use crate::say;
+use anyhow::{Result, bail};
+use std::time::Instant;
+
+pub(crate) fn check() -> Result<()> {
+    let steps: [(&str, &[&str]); 3] = [
+        ("fmt", &["--all", "--check"]),
+        ("clippy", &["--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+        ("doc", &["--quiet", "--workspace", "--no-deps"]),
+    ];
+    let mut failed = Vec::new();
+    for (name, args) in steps {
+        say::heading(&format!("cargo {name}"));
+        if name != "doc" && !succeeds(&mut cargo([name, "--version"])) {
+            bail!("cargo {name} is not installed; `rustup component add rustfmt clippy` does that");
+        }
+        let begun = Instant::now();
+        let mut command = cargo([&[name], args].concat());
+        command.env("RUSTDOCFLAGS", "-D warnings");
+        match run(&mut command) {
+            Ok(()) => say::line(&format!("fine, in {}", say::duration(begun.elapsed()))),
+            Err(error) => {
+                say::line(&format!("{error:#}"));
+                failed.push(name);
+            }
+        }
+    }
+    if !failed.is_empty() {
+        bail!("these checks failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
