@@ -72,6 +72,7 @@ impl Apt {
             apt.codename
         );
         apt.write("preferences", &pins)?;
+        say::line(&format!("reading the package lists of {}", apt.codename));
         apt.update()?;
         Ok(apt)
     }
@@ -80,8 +81,9 @@ impl Apt {
     pub(crate) fn add_backports(&self) -> Result<bool> {
         let Some(text) = backports(&self.entries, &self.codename) else { return Ok(false) };
         self.write("sources/backports.sources", &text)?;
+        say::line(&format!("reading the package lists of {}-backports", self.codename));
         let Err(error) = self.update() else { return Ok(true) };
-        if !error.to_string().contains("does not have a Release file") {
+        if !format!("{error:#}").contains("does not have a Release file") {
             return Err(error);
         }
         fs::remove_file(self.dir.join("sources/backports.sources"))?;
@@ -105,18 +107,15 @@ impl Apt {
         plan.check(upgrades)
             .with_context(|| format!("`apt-get install {}` was not done", packages.join(" ")))?;
         let number = plan.fresh + plan.upgraded.len();
-        say::line(&format!(
-            "installing {} with {}",
-            packages.join(", "),
-            say::count(number.saturating_sub(packages.len()), "package")
-        ));
+        let packages = packages.join(", ");
+        say::line(&format!("installing {packages} ({} in all)", say::count(number, "package")));
         self.call("apt-get", &args)?;
         Ok(())
     }
 
     fn update(&self) -> Result<()> {
-        say::line(&format!("reading the package lists of {}", self.codename));
-        self.call("apt-get", &["update"])?;
+        self.call("apt-get", &["update"])
+            .context("cannot read the package lists; check the network and the proxy of apt")?;
         Ok(())
     }
 
@@ -268,7 +267,8 @@ fn last_words(output: &Output) -> String {
         .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
         .concat();
     let said: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
-    let mut lines: Vec<&str> = said.iter().copied().filter(|it| it.starts_with("E: ")).collect();
+    let is_error = |it: &&str| it.starts_with("E: ") && !it.contains("Some index files failed");
+    let mut lines: Vec<&str> = said.iter().copied().filter(is_error).collect();
     if lines.is_empty() {
         lines = said[said.len().saturating_sub(5)..].to_vec();
     }

@@ -38,6 +38,7 @@ pub(crate) fn demo() -> Result<()> {
     for directory in &det.directories {
         say::line(&format!("records: {}", relative(directory)));
     }
+    say::line("`cargo belljar replay RECORD` runs any of them again");
     say::heading("What to try next");
     for (command, what) in NEXT {
         say::line(&format!("{command:<56} {what}"));
@@ -62,7 +63,7 @@ struct Suite {
     counts: String,
     is_good: bool,
     directories: Vec<String>,
-    /// Of a test that passed.
+    /// Of the test that passed and kept its guest busy the longest.
     record: Option<String>,
 }
 
@@ -70,11 +71,16 @@ impl Suite {
     /// From the events that `cargo belljar test --json` writes.
     fn parse(events: &str) -> Result<Suite> {
         let mut suite = Suite::default();
+        let mut longest = None;
         for line in events.lines() {
             let event: Value = serde_json::from_str(line).context("an event is no JSON")?;
             match event["event"].as_str() {
                 Some("finished") if event["outcome"] == "pass" => {
-                    suite.record = event["record"].as_str().map(str::to_owned).or(suite.record);
+                    let time = event["guest_time_ns"].as_u64();
+                    if time > longest {
+                        longest = time;
+                        suite.record = event["record"].as_str().map(str::to_owned);
+                    }
                 }
                 Some("summary") => {
                     let count = |what: &str| event[what].as_u64().unwrap_or(0);
@@ -120,12 +126,13 @@ mod tests {
     #[test]
     fn a_run_is_read_from_its_events() {
         let events = r#"{"event":"begun","tests":2}
-{"event":"finished","outcome":"pass","record":"/t/a.json"}
+{"event":"finished","outcome":"pass","guest_time_ns":9,"record":"/t/a.json"}
+{"event":"finished","outcome":"pass","guest_time_ns":8,"record":"/t/c.json"}
 {"event":"finished","outcome":"skip","record":"/t/b.json"}
-{"event":"summary","passed":1,"failed":0,"inconclusive":0,"skipped":1,"records":["/t"],"exit_code":0}
+{"event":"summary","passed":2,"failed":0,"inconclusive":0,"skipped":1,"records":["/t"],"exit_code":0}
 "#;
         let suite = Suite::parse(events).unwrap();
-        assert_eq!(suite.counts, "1 passed, 0 failed, 1 skipped");
+        assert_eq!(suite.counts, "2 passed, 0 failed, 1 skipped");
         assert_eq!((suite.is_good, suite.record.as_deref()), (true, Some("/t/a.json")));
         assert_eq!(suite.directories, ["/t"]);
         assert!(Suite::parse("").unwrap_err().to_string().contains("no summary"));

@@ -31,16 +31,16 @@ fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
-        ["setup"] => set_up(),
-        ["setup", "--check"] => setup::packages(Scope::Machines, true),
+        ["setup"] => set_up().map(|()| true),
+        ["setup", "--check"] => setup::packages(Scope::Machines, true).map(|()| true),
         // What set-up asks root to run.
-        ["setup", "--packages"] => setup::packages(Scope::Machines, false),
-        ["demo"] => demo::demo(),
+        ["setup", "--packages"] => setup::packages(Scope::Machines, false).map(|()| true),
+        ["demo"] => demo::demo().map(|()| true),
         ["test"] => test::test(false, &[]),
         ["test", "--", args @ ..] => test::test(false, args),
         ["test", "--no-vm"] => test::test(true, &[]),
         ["test", "--no-vm", "--", args @ ..] => test::test(true, args),
-        ["check"] => check::check(),
+        ["check"] => check::check().map(|()| true),
         ["help" | "--help" | "-h"] => {
             eprintln!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -49,7 +49,8 @@ fn main() -> ExitCode {
         words => return wrong(&format!("`{}` makes no sense", words.join(" "))),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("\n{} {error:#}", say::bold("xtask:"));
             ExitCode::from(if error.is::<setup::Missing>() { 3 } else { 1 })

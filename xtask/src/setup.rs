@@ -90,6 +90,9 @@ pub(crate) fn packages(scope: Scope, check: bool) -> Result<()> {
         say::line(&format!("a C compiler, the host's programs{qemu}: all here"));
         return Ok(());
     }
+    if !qemu.is_usable() && env::var_os("BELLJAR_QEMU").is_some_and(|it| !it.is_empty()) {
+        bail!("BELLJAR_QEMU names `{}`, which is no QEMU {QEMU_OLDEST} or newer", Qemu::program());
+    }
     let may_install = !check && is_root()? && Apt::is_here();
     if may_install {
         return install(&lacks, &qemu);

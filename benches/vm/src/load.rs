@@ -7,14 +7,14 @@ use std::thread::{self, JoinHandle};
 
 /// Keeps every core busy until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Load {
+pub struct Load {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Load {
     /// Starts twice as many busy threads as there are cores.
-    pub(crate) fn start() -> Load {
+    pub fn start() -> Load {
         let stop = Arc::new(AtomicBool::new(false));
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let busy = |stop: Arc<AtomicBool>| move || {

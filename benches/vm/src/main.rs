@@ -4,13 +4,12 @@
 //! machine is said, and what else was going on. Run it through `cargo xtask bench vm`.
 
 mod figure;
-mod load;
 mod subject;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use figure::{Figure, Samples};
-use load::Load;
+use bench_vm::Load;
 use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Write};

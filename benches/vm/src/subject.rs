@@ -30,6 +30,8 @@ impl Subject {
         let messages = output.stdout.split(|byte| *byte == b'\n');
         let binary = messages
             .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
+            // The package's program comes along with its tests.
+            .filter(|message| message["target"]["name"] == target)
             .find_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?)))
             .context("cargo built no test binary")?;
         let records = tempfile::tempdir()?;

@@ -1,6 +1,9 @@
-//! What the benchmark runs in the guest.
+//! What the benchmark runs in the guest, and the promise of `det` put to the test.
 
-use belljar::{Ctx, Polarity, Result};
+use belljar::host::{Host, Options, tests_of};
+use belljar::{Config, Ctx, Polarity, Result};
+use bench_vm::Load;
+use std::env;
 use std::fs;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -58,4 +61,33 @@ fn set_of(cpu: usize) -> rustix::thread::CpuSet {
     let mut set = rustix::thread::CpuSet::new();
     set.set(cpu);
     set
+}
+
+/// A hundred forks of one template, half of them while the host's cores are kept busy
+/// with other things, say the same to the last byte.
+#[test]
+fn a_hundred_forks_say_the_same() {
+    let records = tempfile::tempdir().expect("there is room for records");
+    let options = Options { records: Some(records.path().to_owned()), ..Options::default() };
+    let host = Host::open(options, &Config::default(), |line| println!("{line}"))
+        .expect("tests can run here");
+    let binary = env::current_exe().expect("a running program has a path");
+    let tests = tests_of(&binary).expect("this binary lists its tests");
+    let workers = tests.iter().find(|spec| spec.name() == "workers").expect("it is above");
+    let mut first = None;
+    for busy in [false, true] {
+        let _load = busy.then(Load::start);
+        for fork in 0..50 {
+            let finished = host.run(workers, &binary, |_, _| ());
+            let record = &finished.record;
+            assert!(record.outcome.is_good(), "fork {fork}: {}", finished.explain(false));
+            let said = finished.said.expect("a det run has a transcript");
+            assert!(said.lines().len() > 8, "{said}");
+            let first = first.get_or_insert_with(|| said.clone());
+            if let Some(difference) = belljar::host::first_difference(first, &said) {
+                panic!("fork {fork} (busy: {busy}) differs: {difference}");
+            }
+            assert_eq!(first.total(), said.total());
+        }
+    }
 }

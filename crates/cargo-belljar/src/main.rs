@@ -39,6 +39,8 @@
 
 mod args;
 mod build;
+mod cache;
+mod doctor;
 mod event;
 mod exec;
 mod failure;
@@ -52,9 +54,11 @@ mod queue;
 mod replay;
 mod report;
 mod run;
+mod shell;
 mod suite;
+mod template;
 
-use args::{Cli, Command};
+use args::{CacheCommand, Cli, Command};
 use clap::{CommandFactory, Parser};
 use failure::Exit;
 use output::Style;
@@ -90,6 +94,10 @@ fn execute(command: Command, style: Style) -> anyhow::Result<Exit> {
         Command::Test(args) => run::test(&args, style),
         Command::Replay(args) => replay::replay(&args, style),
         Command::Exec(args) => Ok(exec::exec(&args, style)),
+        Command::Shell(args) => shell::shell(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Template(command) => template::template(&command),
+        Command::Cache { command } => cache::cache(&command.unwrap_or(CacheCommand::Size)),
         Command::Kernel(command) => kernel::kernel(&command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -97,6 +105,5 @@ fn execute(command: Command, style: Style) -> anyhow::Result<Exit> {
             output::data(String::from_utf8_lossy(&script).trim_end())?;
             Ok(Exit::Fine)
         }
-        _ => unreachable!(),
     }
 }

@@ -33,10 +33,8 @@ pub(crate) fn replay(args: &ReplayArgs, style: Style) -> anyhow::Result<Exit> {
         if exit == Exit::Interrupted {
             return Ok(exit);
         }
-        let is_worse = matches!(
-            (worst, exit),
-            (Exit::Fine, _) | (Exit::TestsFailed, Exit::Differs)
-        );
+        let is_worse =
+            matches!((worst, exit), (Exit::Fine, _) | (Exit::TestsFailed, Exit::Differs));
         if is_worse {
             worst = exit;
         }
@@ -235,7 +233,8 @@ fn as_recorded(spec: &Spec, record: &Record) -> anyhow::Result<Spec> {
 fn changes(old: &Record, new: &Record) -> Vec<String> {
     let mut changes = Vec::new();
     if old.identity.binary_hash != new.identity.binary_hash {
-        changes.push(String::from("the test binary has been built anew and is not the recorded one"));
+        changes
+            .push(String::from("the test binary has been built anew and is not the recorded one"));
     }
     if old.vm.qemu_version != new.vm.qemu_version {
         let version = |record: &Record| record.vm.qemu_version.clone().unwrap_or_default();

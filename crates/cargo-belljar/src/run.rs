@@ -37,8 +37,7 @@ pub(crate) fn test(args: &TestArgs, style: Style) -> anyhow::Result<Exit> {
     }
     let (events, inbox) = channel();
     let interrupted = events.clone();
-    let cancelled =
-        interrupt::listen(move || drop(interrupted.send(Event::Interrupted)), || ())?;
+    let cancelled = interrupt::listen(move || drop(interrupted.send(Event::Interrupted)), || ())?;
     let conductor = Conductor { args, cancelled: &cancelled, events };
     let mut audience = Audience {
         progress: Progress::new(style),
@@ -69,7 +68,10 @@ pub(crate) fn test(args: &TestArgs, style: Style) -> anyhow::Result<Exit> {
     }
     let left_out = [
         (filtered.filtered_out, "filtered out"),
-        (filtered.ignored, if args.run_ignored == RunIgnored::Only { "not ignored" } else { "ignored" }),
+        (
+            filtered.ignored,
+            if args.run_ignored == RunIgnored::Only { "not ignored" } else { "ignored" },
+        ),
     ];
     progress.end(&summary, started.elapsed(), &left_out, ordinary);
     Ok(exit)
@@ -233,7 +235,8 @@ impl Conductor<'_> {
                         if let (Ok(plan), Some(seed)) = (&mut plan, seed) {
                             plan.seed = seed;
                         }
-                        let setting = plan.as_ref().map_or_else(|_| String::new(), |p| self.setting(p));
+                        let setting =
+                            plan.as_ref().map_or_else(|_| String::new(), |p| self.setting(p));
                         let index = expanded.len();
                         expanded.push((Arc::new(Entry { index, test, setting }), plan));
                     }
@@ -307,7 +310,10 @@ fn jobs(args: &TestArgs, tests: usize) -> usize {
 }
 
 /// The kernel of tests that declare none, fetched if need be.
-pub(crate) fn default_kernel(host: &Host, config: &Config) -> anyhow::Result<belljar_kernel::Kernel> {
+pub(crate) fn default_kernel(
+    host: &Host,
+    config: &Config,
+) -> anyhow::Result<belljar_kernel::Kernel> {
     match host.kernels().default_kernel() {
         Ok(Some(kernel)) => Ok(kernel),
         Ok(None) => host.kernel(&config.kernel).map_err(|error| no_kernel(&config.kernel, error)),

@@ -9,6 +9,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// The region, mapped for as long as the process lives.
 #[derive(Debug)]
@@ -49,6 +50,17 @@ impl Region {
         while self.word(GO).load(Ordering::Acquire) != freeze {
             std::hint::spin_loop();
         }
+    }
+
+    /// [`Region::freeze`], for a machine of which a template is being made.
+    ///
+    /// A freeze stops the CPU that asks for it at that instruction, and the others a
+    /// moment of host time later. What they do in that moment must not be in a template
+    /// that has to come out the same whenever it is made, so they get the time to come
+    /// to rest first. (In `det` that time costs next to nothing.)
+    pub(crate) fn freeze_at_rest(&self, state: State) {
+        std::thread::sleep(Duration::from_millis(20));
+        self.freeze(state);
     }
 
     /// Says that the test process has said all that it has to say.

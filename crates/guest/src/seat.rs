@@ -72,7 +72,7 @@ impl Seat {
     /// Tells the host that the process waits, and returns the request once there is
     /// one. The machine is frozen in between; a template may be taken of it.
     pub fn wait(&self) -> Vec<u8> {
-        self.region.freeze(State::Waiting);
+        self.region.freeze_at_rest(State::Waiting);
         self.region.request()
     }
 

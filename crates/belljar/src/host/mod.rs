@@ -9,6 +9,7 @@ mod plan;
 mod run;
 mod test;
 
+pub use belljar_record::first_difference;
 pub use plan::Plan;
 pub use run::Finished;
 pub use test::run_as_test;

@@ -51,7 +51,7 @@ fn main() {
     region.claim();
     settle();
     let mut log = region.agent_log();
-    region.freeze(State::Ready);
+    region.freeze_at_rest(State::Ready);
     if let Err(failure) = serve(region, &mut log) {
         log.append(Code::Failed, failure.0.as_bytes());
     }
@@ -77,7 +77,7 @@ fn serve(region: &'static Region, log: &mut Log) -> Result<(), Failure> {
     match payload::start()? {
         payload::Start::Process(words) => supervise::process(region, log, &words),
         payload::Start::Command => {
-            region.freeze(State::Waiting);
+            region.freeze_at_rest(State::Waiting);
             supervise::command(region, log, &region.request())
         }
     }

@@ -55,7 +55,7 @@ pub(crate) fn load_modules() -> Result<(), Failure> {
 pub(crate) fn unpack(region: &Region) -> Result<(), Failure> {
     let mut unpacker = Unpacker::default();
     loop {
-        region.freeze(State::Want);
+        region.freeze_at_rest(State::Want);
         let (bytes, last) = region.window();
         unpacker.feed(&bytes)?;
         if last {

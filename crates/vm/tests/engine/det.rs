@@ -40,7 +40,8 @@ fn forks_and_templates_repeat() {
 #[test]
 #[ignore = "experiment"]
 fn experiment() {
-    for n in 0..4 {
+    let rounds: usize = std::env::var("ROUNDS").unwrap().parse().unwrap();
+    for n in 0..rounds {
         let d = directory();
         let (engine, _) = engine(d.path());
         let base = engine.base(&machine(Mode::Det)).unwrap();
@@ -49,14 +50,29 @@ fn experiment() {
             let text = std::fs::read_to_string(p.join("template.json")).unwrap();
             text.lines().filter(|l| l.contains("\"hash\"")).map(|l| l.trim()[9..20].to_owned()).collect::<Vec<_>>()
         };
-        let run = engine.fork(&t).unwrap().run(&script(SCRIPT), &Watch::limit(PATIENCE), |_| ());
-        let b = engine.fork(&base).unwrap();
-        drop(b);
-        let keep = Path::new("/work/scratch-faults").join(format!("det{n}"));
-        let _ = std::fs::create_dir_all(&keep);
-        std::fs::copy(base.directory().join("ram0"), keep.join("base")).unwrap();
-        std::fs::copy(t.directory().join("ram0"), keep.join("layer")).unwrap();
-        std::fs::copy(base.directory().join("state"), keep.join("state")).unwrap();
-        println!("{n} base {:?} layer {:?} run {}", hashes(base.directory()), hashes(t.directory()), stdout(&run).len() as u64 + run.said.iter().map(|s| s.time_ns).sum::<u64>());
+        let runs = || -> Vec<u64> { (0..5).map(|_| {
+            let run = engine.fork(&t).unwrap().run(&script(SCRIPT), &Watch::limit(PATIENCE), |_| ());
+            run.said.iter().map(|s| s.time_ns).sum::<u64>()
+        }).collect() };
+        println!("{n} base {:?} layer {:?} runs {:?}", hashes(base.directory()), hashes(t.directory()), runs());
+    }
+}
+
+#[test]
+#[ignore = "experiment"]
+fn experiment_forks() {
+    let forks: usize = std::env::var("ROUNDS").unwrap().parse().unwrap();
+    let cache = crate::support::scratch().join("det-cache");
+    let (engine, _) = engine(&cache);
+    let base = engine.base(&machine(Mode::Det)).unwrap();
+    let t = engine.layer(&base, &payload("det")).unwrap();
+    for text in ["sleep 0.001; echo hi; sleep 0.001", SCRIPT] {
+        let mut seen = std::collections::BTreeMap::<u64, usize>::new();
+        let begun = std::time::Instant::now();
+        for _ in 0..forks {
+            let run = engine.fork(&t).unwrap().run(&script(text), &Watch::limit(PATIENCE), |_| ());
+            *seen.entry(run.said.iter().map(|s| s.time_ns).sum::<u64>()).or_default() += 1;
+        }
+        println!("{:?} {seen:?}", begun.elapsed() / forks as u32);
     }
 }

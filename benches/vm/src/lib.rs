@@ -1,0 +1,5 @@
+//! What the benchmark and its tests share.
+
+mod load;
+
+pub use load::Load;
