@@ -88,9 +88,9 @@ pub(crate) fn doctor(args: &DoctorArgs) -> anyhow::Result<Exit> {
                 State::Note => "note",
                 State::Missing => "MISSING",
             };
-            data(format_args!("{mark:>8}  {:<8} {}", finding.name, finding.found))?;
+            data(format_args!("{mark:>8}  {:<9} {}", finding.name, finding.found))?;
             if let Some(advice) = &finding.advice {
-                data(format_args!("{:>19} {advice}", "->"))?;
+                data(format_args!("{:>19}  {advice}", "->"))?;
             }
         }
         say(if is_ready { "tests can run here" } else { "tests cannot run here yet" });
@@ -119,11 +119,12 @@ fn kvm(qemu: Option<Qemu>, kernel: Option<Kernel>) -> Option<Finding> {
     let (qemu, kernel) = (qemu?, kernel?);
     let engine = Engine::new(qemu, template::open().ok()?);
     let probe = KvmProbe::of_host(&engine, &kernel.vmlinux(), kernel.id());
+    let reason = probe.reason.lines().next().unwrap_or_default();
     Some(if probe.works {
-        Finding::ok("kvm", probe.reason)
+        Finding::ok("kvm", reason)
     } else {
         let advice = "tests run without it, in tcg and det";
-        Finding::other("kvm", State::Note, probe.reason, advice)
+        Finding::other("kvm", State::Note, reason, advice)
     })
 }
 

@@ -1,7 +1,7 @@
 //! `cargo belljar exec`: one program of this host in a virtual machine.
 
 use crate::args::ExecArgs;
-use crate::failure::{Exit, Failure, explain};
+use crate::failure::{Exit, Failure, exit_of, explain};
 use crate::interrupt;
 use crate::machine::{CommandMachine, Request};
 use crate::output::{Style, say};
@@ -23,7 +23,11 @@ pub(crate) fn exec(args: &ExecArgs, style: Style) -> Exit {
         Ok(exit) => exit,
         Err(error) => {
             say(explain(&error, style).trim_end());
-            Exit::EXEC_FAILED
+            // Whatever went wrong, it was not the command.
+            match exit_of(&error) {
+                Exit::Interrupted => Exit::Interrupted,
+                _ => Exit::EXEC_FAILED,
+            }
         }
     }
 }
@@ -44,7 +48,7 @@ fn run(args: &ExecArgs) -> anyhow::Result<Exit> {
                 .context("the time limit is no time")?,
         ),
     };
-    let machine = CommandMachine::new(&args.machine, &words[..1])?;
+    let machine = CommandMachine::new(&args.machine, &words[..1], &cancelled)?;
     // In the guest programs lie on the PATH, wherever they lay here.
     if let Some(name) = Path::new(&words[0]).file_name().and_then(|name| name.to_str()) {
         words[0] = name.to_owned();

@@ -10,6 +10,7 @@ use belljar::{Config, Spec};
 use belljar_vm::{Payload, Template};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// A template whose agent waits for a command.
 #[derive(Debug)]
@@ -22,11 +23,19 @@ pub(crate) struct CommandMachine {
 
 impl CommandMachine {
     /// The machine that the command line describes, with `programs` in it.
-    pub(crate) fn new(args: &MachineArgs, programs: &[String]) -> anyhow::Result<CommandMachine> {
+    pub(crate) fn new(
+        args: &MachineArgs,
+        programs: &[String],
+        cancelled: &Arc<AtomicBool>,
+    ) -> anyhow::Result<CommandMachine> {
         let here = std::env::current_dir().context("cannot find the working directory")?;
         let config = Config::of_package(&here)?;
-        let options = Options::from_environment();
-        let say = |line: &str| say(format_args!("belljar: {line}"));
+        let options = Options { cancelled: Arc::clone(cancelled), ..Options::from_environment() };
+        let say = |line: &str| {
+            // A list of programs may be long.
+            let dots = if line.chars().nth(100).is_some() { "..." } else { "" };
+            say(format_args!("belljar: {line:.100}{dots}"));
+        };
         let host = Host::open(options.clone(), &config, say).map_err(no_host)?;
         match args.kernel.as_ref().or(options.kernel.as_ref()) {
             Some(word) => host.kernel(word).map_err(|error| no_kernel(word, error))?,
@@ -73,9 +82,16 @@ impl CommandMachine {
             payload.file(format!("/boot/config-{}", plan.kernel.release()), config);
         }
         let engine = host.engine();
-        let base = engine.base(&plan.machine())?;
-        let template = engine.layer(&base, &payload)?;
+        let base = engine.base(&plan.machine()).map_err(no_template)?;
+        let template = engine.layer(&base, &payload).map_err(no_template)?;
         Ok(CommandMachine { host, template })
+    }
+}
+
+fn no_template(error: belljar_vm::Error) -> anyhow::Error {
+    match error {
+        belljar_vm::Error::Cancelled => Failure::new(Exit::Interrupted, "interrupted").into(),
+        error => error.into(),
     }
 }
 

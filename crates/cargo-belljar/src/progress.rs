@@ -180,7 +180,8 @@ impl Progress {
             self.line(format_args!("{:>12} {}", "Records", shorten(&directory).display()));
         }
         let failed: Vec<_> = { summary.records.iter() }
-            .filter(|(path, record)| path.is_some() && !record.outcome.is_good())
+            .filter(|(_, record)| !record.outcome.is_good())
+            .filter(|(_, record)| !matches!(record.reason, Reason::Interrupted))
             .filter_map(|(path, _)| path.as_deref())
             .collect();
         match (failed.as_slice(), summary.directories().as_slice()) {

@@ -40,7 +40,7 @@ pub(crate) fn shell(args: &ShellArgs) -> anyhow::Result<Exit> {
     programs.extend(known.map(str::to_owned));
     programs.dedup();
     let cancelled = interrupt::listen(|| (), restore_terminal)?;
-    let machine = CommandMachine::new(&args.machine, &programs)?;
+    let machine = CommandMachine::new(&args.machine, &programs, &cancelled)?;
     say(format_args!("{}; leave with `exit`", machine.template.machine().describe()));
     let (ours, theirs) = UnixStream::pair().context("cannot make a pair of sockets")?;
     let fork = machine.host.engine().fork_with_terminal(&machine.template, Some(theirs.into()))?;

@@ -18,6 +18,7 @@
 //! | 24 | 4 | 1 when the window holds the payload's last bytes | host |
 //! | 28 | 4 | bytes of the request | host |
 //! | 32 | 4 | 1 once the test process has said all that it has to say | test process |
+//! | 40 | 8 | the CPU's time-stamp counter at the last freeze | guest |
 //! | 64 | 4 + 4 + 8 | agent log: bytes committed, reserved, bytes that did not fit | agent |
 //! | 128 | 4 + 4 + 8 | process log: the same | test process |
 //! | 4096 | 61440 | request | host |
@@ -76,6 +77,9 @@ pub const REQUEST_LEN: usize = 28;
 
 /// Offset of the flag that the test process has said all that it has to say.
 pub const DONE: usize = 32;
+
+/// Offset of the time-stamp counter at the last freeze.
+pub const FROZEN_AT: usize = 40;
 
 /// Where the request lies.
 pub const REQUEST: Area = Area { offset: 4096, len: 60 << 10 };

@@ -1,7 +1,9 @@
 //! The guest's side of the channel's region.
 
+#![allow(dead_code, reason = "agent and library each use a part")]
+
 use crate::channel::{
-    self, AGENT_LOG, Code, DONE, FREEZE_PORT, FREEZES, GO, LogArea, PROCESS_LOG, REQUEST, REQUEST_LEN,
+    self, AGENT_LOG, Code, DONE, FREEZE_PORT, FREEZES, FROZEN_AT, GO, LogArea, PROCESS_LOG, REQUEST, REQUEST_LEN,
     State, WINDOW, WINDOW_LAST, WINDOW_LEN, encode_frame,
 };
 use crate::sys;
@@ -24,7 +26,6 @@ unsafe impl Send for Region {}
 // SAFETY: as above.
 unsafe impl Sync for Region {}
 
-#[allow(dead_code, reason = "agent and library each use a part")]
 impl Region {
     /// Maps the region and opens the freeze port to this thread.
     pub(crate) fn map() -> io::Result<Region> {
@@ -46,6 +47,7 @@ impl Region {
         self.word(channel::STATE).store(state as u32, Ordering::Relaxed);
         let freeze = self.word(FREEZES).load(Ordering::Relaxed).wrapping_add(1);
         self.word(FREEZES).store(freeze, Ordering::Release);
+        self.long(FROZEN_AT).store(sys::time_stamp(), Ordering::Release);
         sys::write_port(FREEZE_PORT, 1);
         while self.word(GO).load(Ordering::Acquire) != freeze {
             std::hint::spin_loop();
@@ -102,7 +104,7 @@ impl Region {
         // SAFETY: the range lies within the mapping, and the host writes it only
         // while the machine is frozen.
         unsafe {
-            std::ptr::copy_nonoverlapping(self.base.add(offset), bytes.as_mut_ptr(), len);
+            std::ptr::copy_nonoverlapping(self.base.wrapping_add(offset), bytes.as_mut_ptr(), len);
         }
         bytes
     }
@@ -111,13 +113,13 @@ impl Region {
         assert!(offset.is_multiple_of(4) && offset < channel::SIZE);
         // SAFETY: the word lies within the mapping and is aligned, since mappings
         // start at a page.
-        unsafe { AtomicU32::from_ptr(self.base.add(offset).cast()) }
+        unsafe { AtomicU32::from_ptr(self.base.wrapping_add(offset).cast()) }
     }
 
     fn long(&self, offset: usize) -> &AtomicU64 {
         assert!(offset.is_multiple_of(8) && offset < channel::SIZE);
         // SAFETY: as in `word`.
-        unsafe { AtomicU64::from_ptr(self.base.add(offset).cast()) }
+        unsafe { AtomicU64::from_ptr(self.base.wrapping_add(offset).cast()) }
     }
 }
 
@@ -146,12 +148,10 @@ impl Log {
             dropped.fetch_add(body.len() as u64, Ordering::Relaxed);
             return;
         }
+        let to = self.region.base.wrapping_add(self.area.data.offset + at);
         // SAFETY: the range lies within this log's area, of which `self` is the only
         // writer, and which the host reads only up to `committed`.
-        unsafe {
-            let to = self.region.base.add(self.area.data.offset + at);
-            std::ptr::copy_nonoverlapping(self.scratch.as_ptr(), to, self.scratch.len());
-        }
+        unsafe { std::ptr::copy_nonoverlapping(self.scratch.as_ptr(), to, self.scratch.len()) };
         committed.store((at + self.scratch.len()) as u32, Ordering::Release);
         self.frames += 1;
     }

@@ -57,12 +57,10 @@ impl Seat {
             return Ok(None);
         }
         let region = REGION.get().expect("it has just been set");
-        // SAFETY: only one caller per process gets here, still single-threaded; the
-        // agent opened the descriptor for this process and nothing else owns it.
-        let timer = unsafe {
-            env::remove_var(TIMER);
-            File::from_raw_fd(fd)
-        };
+        // SAFETY: only one caller per process gets here, still single-threaded.
+        unsafe { env::remove_var(TIMER) };
+        // SAFETY: the agent opened the descriptor for this process; nothing else owns it.
+        let timer = unsafe { File::from_raw_fd(fd) };
         sys::close_on_exec(timer.as_raw_fd()).map_err(SeatError)?;
         // Opened now: a fork need not look the path up.
         let urandom = File::options().write(true).open("/dev/urandom").map_err(SeatError)?;

@@ -3,7 +3,7 @@
 //! Declared by hand because the agent is compiled without dependencies (see
 //! `build.rs`). Constants and types are those of Linux on x86-64.
 
-#![allow(dead_code, reason = "agent and library each use a part")]
+#![allow(dead_code, unreachable_pub, reason = "agent and library each use a part")]
 
 use std::ffi::{CString, c_char, c_int, c_long, c_ulong, c_void};
 use std::io;
@@ -92,9 +92,14 @@ pub(crate) fn write_port(port: u16, value: u8) {
     }
 }
 
+/// This CPU's time-stamp counter.
+pub(crate) fn time_stamp() -> u64 {
+    // SAFETY: every x86-64 CPU has it, and Linux lets programs read it.
+    unsafe { std::arch::x86_64::_rdtsc() }
+}
+
 /// This system's monotonic clock, in nanoseconds.
 #[must_use]
-#[allow(unreachable_pub, reason = "public in the library, private in the agent")]
 pub fn monotonic_ns() -> u64 {
     const MONOTONIC: c_int = 1;
     let mut time = c::Timespec { seconds: 0, nanoseconds: 0 };

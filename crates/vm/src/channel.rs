@@ -96,6 +96,12 @@ impl Channel<'_> {
         self.word(channel::FREEZES)
     }
 
+    /// The time-stamp counter of the CPU that asked for the last freeze, when it did.
+    pub(crate) fn frozen_at(&self) -> Result<u64, ChannelError> {
+        let (low, high) = (self.word(channel::FROZEN_AT)?, self.word(channel::FROZEN_AT + 4)?);
+        Ok(u64::from(low) | u64::from(high) << 32)
+    }
+
     /// Lets the guest go on once the machine runs.
     pub(crate) fn set_go(&self, freeze: u32) -> Result<(), ChannelError> {
         self.set_word(channel::GO, freeze)

@@ -15,6 +15,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ pub struct Engine {
     cache: Cache,
     limit_bytes: u64,
     progress: Listener,
+    cancelled: Arc<AtomicBool>,
     opened: Mutex<HashMap<String, Arc<Template>>>,
 }
 
@@ -76,6 +78,7 @@ impl Engine {
             cache,
             limit_bytes: Engine::LIMIT_BYTES,
             progress: Listener(Box::new(|_| ())),
+            cancelled: Arc::default(),
             opened: Mutex::default(),
         }
     }
@@ -84,6 +87,13 @@ impl Engine {
     #[must_use]
     pub fn progress(mut self, hear: impl Fn(&Progress) + Send + Sync + 'static) -> Engine {
         self.progress = Listener(Box::new(hear));
+        self
+    }
+
+    /// With the making of templates given up when this is set.
+    #[must_use]
+    pub fn cancelled_by(mut self, cancelled: &Arc<AtomicBool>) -> Engine {
+        self.cancelled = Arc::clone(cancelled);
         self
     }
 
@@ -120,9 +130,10 @@ impl Engine {
             self.say(&Progress::Booting(name.clone()));
             let started = Instant::now();
             let mut vm = Vm::boot(&self.qemu, machine, directory)?;
+            vm.obey(&self.cancelled);
             vm.resume()?;
             vm.reach(machine, "booting", &[State::Ready], patience(machine))?;
-            vm.save(&self.qemu, directory)?;
+            vm.save(&self.qemu, machine, directory)?;
             self.say(&Progress::Booted(name, started.elapsed()));
             Ok(())
         })
@@ -156,17 +167,19 @@ impl Engine {
             let started = Instant::now();
             base.copy_memory(directory)?;
             let mut vm = Vm::restore(&self.qemu, machine, base.directory(), directory, true, None)?;
+            vm.obey(&self.cancelled);
             let mut pieces = archive.chunks(WINDOW.len).peekable();
             vm.resume()?;
             let unpacking = "unpacking the payload";
             while let Some(piece) = pieces.next() {
                 vm.reach(machine, unpacking, &[State::Want], patience(machine))?;
+                vm = vm.settled(&self.qemu, machine, directory)?;
                 vm.channel().set_window(piece, pieces.peek().is_none())?;
                 vm.resume()?;
             }
             let what = format!("starting {name}");
             match vm.reach(machine, &what, &[State::Waiting, State::Ended], patience(machine))? {
-                State::Waiting => vm.save(&self.qemu, directory)?,
+                State::Waiting => vm.save(&self.qemu, machine, directory)?,
                 _ => {
                     return Err(Error::Template {
                         machine: machine.describe(),

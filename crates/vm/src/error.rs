@@ -107,6 +107,9 @@ pub enum Error {
         /// Why not.
         problem: String,
     },
+    /// Somebody called it off.
+    #[error("called off")]
+    Cancelled,
     /// KVM was asked for and does not work here.
     #[error("KVM cannot be used here: {reason}; leave the mode out or use `tcg` or `det`")]
     NoKvm {

@@ -228,10 +228,10 @@ impl Fork {
             _ => None,
         });
         // Killed for want of memory looks like any other SIGKILL to the agent.
-        if let Some(Stop::Ended(Ending::Signaled(9))) = found {
-            if let fault @ Some(KernelFault::OutOfMemory(_)) = self.fault() {
-                return Ok(fault.map_or(Stop::Cancelled, Stop::Kernel));
-            }
+        if let Some(Stop::Ended(Ending::Signaled(9))) = found
+            && let Some(fault @ KernelFault::OutOfMemory(_)) = self.fault()
+        {
+            return Ok(Stop::Kernel(fault));
         }
         let silent = || Stop::AgentLost(String::from("it did not say how the process ended"));
         Ok(found.unwrap_or_else(silent))

@@ -32,6 +32,7 @@
 
 mod cache;
 mod channel;
+mod clock;
 mod closure;
 mod console;
 mod engine;

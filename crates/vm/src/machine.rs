@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 ///
 /// At 2 an emulated CPU runs at 250 million instructions a second of guest time,
 /// about what the emulation reaches in host time.
-const DET_SHIFT: u32 = 2;
+pub(crate) const DET_SHIFT: u32 = 2;
 
 /// What every kernel is told.
 ///

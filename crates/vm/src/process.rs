@@ -90,6 +90,8 @@ impl QemuProcess {
             })
             .args(["-serial", "chardev:terminal"])
             .args(arguments)
+            // Ctrl-C in the terminal is for whoever started it to deal with.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr.try_clone().map_err(cannot)?);

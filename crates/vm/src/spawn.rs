@@ -20,11 +20,11 @@ pub(crate) fn spawn(command: Command) -> io::Result<Child> {
         let start = move || {
             for (mut command, answer) in inbox {
                 // Nobody waits for the answer any more: the child is killed.
-                if let Err(unwanted) = answer.send(command.spawn()) {
-                    if let Ok(mut child) = unwanted.0 {
-                        let _ = child.kill();
-                        let _ = child.wait();
-                    }
+                if let Err(unwanted) = answer.send(command.spawn())
+                    && let Ok(mut child) = unwanted.0
+                {
+                    let _ = child.kill();
+                    let _ = child.wait();
                 }
             }
         };

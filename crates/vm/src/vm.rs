@@ -1,10 +1,12 @@
 //! One machine in one QEMU process: started, frozen by itself, resumed, saved.
 
 use crate::channel::{Channel, LogReader};
+use crate::clock;
 use crate::console;
 use crate::error::Error;
-use crate::machine::Machine;
+use crate::machine::{DET_SHIFT, Machine};
 use crate::memory::GuestMemory;
+use crate::mode::Mode;
 use crate::process::{QemuProcess, Woken};
 use crate::qemu::{Qemu, Version};
 use belljar_guest::channel::{AGENT_LOG, Code, Ending, State};
@@ -13,6 +15,8 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// What a template's saved device state is called in its directory.
@@ -27,6 +31,7 @@ pub(crate) struct Vm {
     process: QemuProcess,
     memory: GuestMemory,
     freezes: u32,
+    cancelled: Arc<AtomicBool>,
 }
 
 /// How a running machine came to a stop.
@@ -107,12 +112,17 @@ impl Vm {
     fn attach(process: QemuProcess, machine: &Machine, directory: &Path) -> Result<Vm, Error> {
         let memory = GuestMemory::attach(process.id(), &machine.memory_files(directory))?;
         let freezes = Channel(&memory).freezes()?;
-        Ok(Vm { process, memory, freezes })
+        Ok(Vm { process, memory, freezes, cancelled: Arc::default() })
     }
 
     /// Saves the devices of a frozen machine to `directory`, whose memory files the
     /// machine shares: together they are a template.
-    pub(crate) fn save(&mut self, qemu: &Qemu, directory: &Path) -> Result<(), Error> {
+    pub(crate) fn save(
+        &mut self,
+        qemu: &Qemu,
+        machine: &Machine,
+        directory: &Path,
+    ) -> Result<(), Error> {
         let write = |name: &str, bytes: &[u8]| {
             let path = directory.join(name);
             fs::write(&path, bytes).map_err(|e| Error::io(format!("write {}", path.display()), e))
@@ -135,7 +145,35 @@ impl Vm {
             detach: None,
             resume: None,
         })?;
-        self.process.wait_migrated()
+        self.process.wait_migrated()?;
+        if machine.mode() == Mode::Det {
+            clock::set_to_freeze(&path, self.channel().frozen_at()?, DET_SHIFT)?;
+        }
+        Ok(())
+    }
+
+    /// The same machine, frozen as it is, such that it goes on the same way whenever it
+    /// is resumed: in `det` another process with the clock set right (see [`clock`]).
+    pub(crate) fn settled(
+        mut self,
+        qemu: &Qemu,
+        machine: &Machine,
+        directory: &Path,
+    ) -> Result<Vm, Error> {
+        if machine.mode() != Mode::Det {
+            return Ok(self);
+        }
+        self.save(qemu, machine, directory)?;
+        let cancelled = Arc::clone(&self.cancelled);
+        drop(self);
+        let mut vm = Vm::restore(qemu, machine, directory, directory, true, None)?;
+        vm.obey(&cancelled);
+        Ok(vm)
+    }
+
+    /// Has [`Vm::reach`] give up when this is set.
+    pub(crate) fn obey(&mut self, cancelled: &Arc<AtomicBool>) {
+        self.cancelled = Arc::clone(cancelled);
     }
 
     /// The channel.
@@ -235,7 +273,9 @@ impl Vm {
         states: &[State],
         patience: Duration,
     ) -> Result<State, Error> {
-        let halt = self.wait(Instant::now() + patience, Duration::from_secs(1), |_| Ok(()))?;
+        let halt = self.wait(Instant::now() + patience, Duration::from_millis(100), |vm| {
+            if vm.cancelled.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
+        })?;
         let problem = match halt {
             Halt::Frozen(state) if states.contains(&state) => return Ok(state),
             Halt::Frozen(state) => format!("{what}: the guest stopped in state {state:?}"),

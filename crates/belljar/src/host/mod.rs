@@ -19,6 +19,7 @@ use crate::config::{Config, ConfigError};
 use crate::guest;
 use crate::message::Request;
 use belljar_kernel::{Kernel, Source, Store};
+use belljar_record::Reason;
 use belljar_vm::{Cache, Engine, Pool, Progress, Qemu, Template};
 use std::collections::HashMap;
 use std::env;
@@ -109,6 +110,7 @@ pub struct Host {
     configs: Mutex<HashMap<PathBuf, Config>>,
     resolved: Mutex<HashMap<String, Kernel>>,
     templates: Mutex<HashMap<plan::TemplateKey, Arc<Template>>>,
+    failures: Mutex<HashMap<plan::TemplateKey, Reason>>,
     binaries: Mutex<HashMap<PathBuf, String>>,
 }
 
@@ -135,6 +137,7 @@ impl Host {
         let cache = Cache::open(options.cache.as_deref().unwrap_or(&root))?;
         let engine = Engine::new(Qemu::find()?, cache)
             .cache_limit(u64::from(config.cache_gib) << 30)
+            .cancelled_by(&options.cancelled)
             .progress(move |progress| heard(&sentence(progress)));
         let engine = Arc::new(engine);
         let capacity = Pool::capacity_of_host(u64::from(config.memory_mib));
@@ -152,6 +155,7 @@ impl Host {
             configs: Mutex::default(),
             resolved: Mutex::default(),
             templates: Mutex::default(),
+            failures: Mutex::default(),
             binaries: Mutex::default(),
         })
     }

@@ -200,12 +200,27 @@ impl Host {
         if let Some(template) = known().get(&key) {
             return Ok(Arc::clone(template));
         }
-        let failed = |error: Error| Reason::TemplateFailed { detail: chain(&error) };
+        // A machine that does not boot takes a minute to be given up: once is enough.
+        let failures = || self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reason) = failures().get(&key) {
+            return Err(reason.clone());
+        }
+        let failed = |error: Error| match error {
+            Error::Cancelled => Reason::Interrupted,
+            error => Reason::TemplateFailed { detail: chain(&error) },
+        };
         let payload = plan.payload()?;
-        let base = self.engine.base(&plan.machine()).map_err(failed)?;
-        let template = self.engine.layer(&base, &payload).map_err(failed)?;
-        known().insert(key, Arc::clone(&template));
-        Ok(template)
+        let base = self.engine.base(&plan.machine());
+        match base.and_then(|base| self.engine.layer(&base, &payload)).map_err(failed) {
+            Ok(template) => {
+                known().insert(key, Arc::clone(&template));
+                Ok(template)
+            }
+            Err(reason) => {
+                failures().insert(key, reason.clone());
+                Err(reason)
+            }
+        }
     }
 
     /// Says that a plan will be run soon, so that its fork can be made ahead.

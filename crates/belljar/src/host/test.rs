@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 ///
 /// # Panics
 /// When the test does not pass; the panic's message is the whole story.
+#[expect(clippy::print_stdout, reason = "the test harness captures what the macros print")]
 pub fn run_as_test(case: &'static Case, variant: usize) {
     static HOST: OnceLock<Result<Host, String>> = OnceLock::new();
     let spec = case.spec(&case.variants[variant]);
@@ -30,7 +31,6 @@ pub fn run_as_test(case: &'static Case, variant: usize) {
     let binary = env::current_exe().expect("a running program has a path");
     let finished = host.run(&spec, &binary, |code, bytes| {
         let text = String::from_utf8_lossy(bytes);
-        // By the macros, so that the test harness captures it.
         match code {
             Code::Stderr => eprint!("{text}"),
             _ => print!("{text}"),

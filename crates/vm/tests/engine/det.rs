@@ -54,6 +54,14 @@ fn experiment() {
             let run = engine.fork(&t).unwrap().run(&script(SCRIPT), &Watch::limit(PATIENCE), |_| ());
             run.said.iter().map(|s| s.time_ns).sum::<u64>()
         }).collect() };
+        let icount = |p: &Path| {
+            let state = std::fs::read(p.join("state")).unwrap();
+            let name = b"timer/icount";
+            let at = state.windows(name.len()).position(|w| w == name).unwrap() + name.len() + 4;
+            let word = |at: usize| i64::from_be_bytes(state[at..at + 8].try_into().unwrap());
+            (word(at), word(at + 8))
+        };
+        println!("base {:?} layer {:?}", icount(base.directory()), icount(t.directory()));
         println!("{n} base {:?} layer {:?} runs {:?}", hashes(base.directory()), hashes(t.directory()), runs());
     }
 }
