@@ -1,9 +1,11 @@
 //! `cargo xtask`: the chores of this repository.
 
 mod apt;
+mod bench;
 mod check;
 mod demo;
 mod program;
+mod qemu;
 mod say;
 mod setup;
 mod sources;
@@ -23,6 +25,7 @@ Usage: cargo xtask COMMAND
   demo                       set up, then run the tests of examples/quickstart in virtual machines
   test [--no-vm] [-- ARGS]   set up, then run all tests, or those that ARGS choose as for
                                  `cargo nextest list` or `cargo test`
+  bench vm [--json]          the figures of docs/performance.md; `bench vm --help` has more
   check                      format, lints and documentation
 
 Exit codes: 0 fine, 1 something failed, 2 wrong usage, 3 root has to install something first.";
@@ -30,17 +33,19 @@ Exit codes: 0 fine, 1 something failed, 2 wrong usage, 3 root has to install som
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let fine = |()| true;
     let result = match words.as_slice() {
-        ["setup"] => set_up().map(|()| true),
-        ["setup", "--check"] => setup::packages(Scope::Machines, true).map(|()| true),
+        ["setup"] => set_up().map(fine),
+        ["setup", "--check"] => setup::packages(Scope::Machines, true).map(fine),
         // What set-up asks root to run.
-        ["setup", "--packages"] => setup::packages(Scope::Machines, false).map(|()| true),
-        ["demo"] => demo::demo().map(|()| true),
+        ["setup", "--packages"] => setup::packages(Scope::Machines, false).map(fine),
+        ["demo"] => demo::demo().map(fine),
         ["test"] => test::test(false, &[]),
         ["test", "--", args @ ..] => test::test(false, args),
         ["test", "--no-vm"] => test::test(true, &[]),
         ["test", "--no-vm", "--", args @ ..] => test::test(true, args),
-        ["check"] => check::check().map(|()| true),
+        ["bench", "vm", args @ ..] => bench::vm(args).map(|()| true),
+        ["check"] => check::check().map(fine),
         ["help" | "--help" | "-h"] => {
             eprintln!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -2,6 +2,7 @@
 
 use crate::apt::{Apt, Upgrades};
 use crate::program::{belljar, on_path, run};
+use crate::qemu::{OLDEST, PACKAGE, Qemu, Version, WANTED};
 use crate::say;
 use anyhow::{Context as _, Result, bail};
 use std::env;
@@ -13,11 +14,6 @@ use std::process::{Command, Stdio};
 
 /// What the tests' kernel is by default.
 const KERNEL: &str = "debian:sid";
-/// Debian's package of QEMU.
-const QEMU_PACKAGE: &str = "qemu-system-x86";
-/// The oldest QEMU that works, and the oldest whose `det` mode is fair.
-const QEMU_OLDEST: Version = Version(7, 2);
-const QEMU_WANTED: Version = Version(8, 1);
 
 /// What is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +37,10 @@ const FOR_BUILDS: [Need; 3] = [
     Need { what: "git", package: "git", is_here: || on_path("git") },
 ];
 
-/// What tests take along from the host (`tools = [...]`).
-const FOR_MACHINES: [Need; 4] = [
+/// What tests take along from the host (`tools = [...]`) or run on it.
+const FOR_MACHINES: [Need; 5] = [
     Need { what: "unshare", package: "util-linux", is_here: || on_path("unshare") },
+    Need { what: "mount", package: "mount", is_here: || on_path("mount") },
     Need { what: "hostname", package: "hostname", is_here: || on_path("hostname") },
     Need { what: "ip and ss", package: "iproute2", is_here: || on_path("ip") && on_path("ss") },
     Need { what: "ps", package: "procps", is_here: || on_path("ps") },
@@ -91,23 +88,27 @@ pub(crate) fn packages(scope: Scope, check: bool) -> Result<()> {
         return Ok(());
     }
     if !qemu.is_usable() && env::var_os("BELLJAR_QEMU").is_some_and(|it| !it.is_empty()) {
-        bail!("BELLJAR_QEMU names `{}`, which is no QEMU {QEMU_OLDEST} or newer", Qemu::program());
+        bail!("BELLJAR_QEMU names `{}`, which is no QEMU {OLDEST} or newer", Qemu::program());
     }
-    let may_install = !check && is_root()? && Apt::is_here();
-    if may_install {
-        return install(&lacks, &qemu);
+    let is_old = lacks.is_empty() && qemu.is_usable();
+    if !check && is_root()? && Apt::is_here() {
+        return match install(&lacks, qemu) {
+            Err(error) if is_old => {
+                say::line(&format!("QEMU stays older than {WANTED}: {error:#}"));
+                Ok(())
+            }
+            result => result,
+        };
     }
-    if lacks.is_empty() && qemu.is_usable() {
-        say::line(&format!(
-            "QEMU is older than {QEMU_WANTED}: det will say what it cannot promise"
-        ));
+    if is_old {
+        say::line(&format!("QEMU is older than {WANTED}: det will say what it cannot promise"));
         return Ok(());
     }
     let mut what: Vec<String> = lacks.iter().map(|need| need.what.to_owned()).collect();
     let mut packages: Vec<String> = lacks.iter().map(|need| need.package.to_owned()).collect();
     if !qemu.is_usable() {
-        what.push(format!("QEMU for x86 ({QEMU_OLDEST}, better {QEMU_WANTED} or newer)"));
-        packages.push(QEMU_PACKAGE.to_owned());
+        what.push(format!("QEMU for x86 ({OLDEST}, better {WANTED} or newer)"));
+        packages.push(PACKAGE.to_owned());
     }
     let command = Apt::is_here().then(as_root).transpose()?;
     Err(Missing { what, packages, command }.into())
@@ -124,45 +125,33 @@ fn as_root() -> Result<String> {
     })
 }
 
-fn install(lacks: &[&Need], qemu: &Qemu) -> Result<()> {
-    let apt = match Apt::open() {
-        Err(error) if lacks.is_empty() && qemu.is_usable() => {
-            say::line(&format!("QEMU stays older than {QEMU_WANTED}: {error:#}"));
-            return Ok(());
-        }
-        apt => apt?,
-    };
+fn install(lacks: &[&Need], qemu: Qemu) -> Result<()> {
+    let apt = Apt::open()?;
     if !lacks.is_empty() {
-        let mut packages: Vec<&str> = lacks.iter().map(|need| need.package).collect();
-        packages.dedup();
+        let packages: Vec<&str> = lacks.iter().map(|need| need.package).collect();
         apt.install(&packages, Upgrades::InRelease)?;
     }
     if qemu.is_good() {
         return Ok(());
     }
     let candidate = || -> Result<Option<Version>> {
-        Ok(apt.candidate(QEMU_PACKAGE)?.as_deref().and_then(Version::of_package))
+        Ok(apt.candidate(PACKAGE)?.as_deref().and_then(Version::of_package))
     };
     let mut offered = candidate()?;
-    if offered < Some(QEMU_WANTED) && apt.add_backports()? {
+    if offered < Some(WANTED) && apt.add_backports()? {
         offered = candidate()?;
     }
     match offered {
-        Some(version) if qemu.is_usable() && version < QEMU_WANTED => {
-            say::line(&format!(
-                "QEMU stays older than {QEMU_WANTED}: this release has no newer one"
-            ));
+        Some(version) if qemu.is_usable() && version < WANTED => {
+            bail!("this release has no newer one")
         }
-        Some(version) if version >= QEMU_OLDEST => {
-            apt.install(&[QEMU_PACKAGE], Upgrades::Qemu)?;
-            let qemu = Qemu::find();
-            if !qemu.is_usable() {
-                bail!("{QEMU_PACKAGE} is installed, but `{}` does not run", Qemu::program());
-            }
-            say::line(&format!("installed{}", qemu.to_string().trim_start_matches(',')));
-        }
-        Some(version) => bail!("this release has QEMU {version}; belljar needs {QEMU_OLDEST}"),
-        None => bail!("this release has no package {QEMU_PACKAGE}"),
+        Some(version) if version >= OLDEST => apt.install(&[PACKAGE], Upgrades::Qemu)?,
+        Some(version) => bail!("this release has QEMU {version}; belljar needs {OLDEST}"),
+        None => bail!("this release has no package {PACKAGE}"),
+    }
+    match Qemu::find() {
+        Qemu::Here(version) => say::line(&format!("QEMU {version} is here now")),
+        _ => bail!("{PACKAGE} is installed, but `{}` does not run", Qemu::program()),
     }
     Ok(())
 }
@@ -170,78 +159,6 @@ fn install(lacks: &[&Need], qemu: &Qemu) -> Result<()> {
 /// Fetches the kernel that tests run on, unless it is in the cache.
 pub(crate) fn kernel() -> Result<()> {
     run(belljar(["kernel", "fetch", KERNEL]).stdout(Stdio::null()))
-}
-
-/// The first two numbers of a version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Version(u32, u32);
-
-impl Version {
-    /// From how a version begins.
-    fn parse(text: &str) -> Option<Version> {
-        let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|it| it.parse().ok());
-        Some(Version(numbers.next()??, numbers.next()??))
-    }
-
-    /// From the version of a package, in which an epoch may come first.
-    fn of_package(text: &str) -> Option<Version> {
-        Version::parse(text.split_once(':').map_or(text, |(_, version)| version))
-    }
-
-    /// From what `qemu-system-x86_64 --version` says.
-    fn of_qemu(banner: &str) -> Option<Version> {
-        Version::parse(banner.strip_prefix("QEMU emulator version ")?)
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.0, self.1)
-    }
-}
-
-/// The QEMU of this machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Qemu {
-    NotNeeded,
-    Absent,
-    Here(Version),
-}
-
-impl Qemu {
-    fn program() -> String {
-        env::var("BELLJAR_QEMU")
-            .ok()
-            .filter(|program| !program.is_empty())
-            .unwrap_or_else(|| "qemu-system-x86_64".to_owned())
-    }
-
-    fn find() -> Qemu {
-        let output = Command::new(Qemu::program()).arg("--version").output();
-        let banner = output.map(|it| String::from_utf8_lossy(&it.stdout).into_owned());
-        Version::of_qemu(&banner.unwrap_or_default()).map_or(Qemu::Absent, Qemu::Here)
-    }
-
-    fn is_good(self) -> bool {
-        match self {
-            Qemu::NotNeeded => true,
-            Qemu::Absent => false,
-            Qemu::Here(version) => version >= QEMU_WANTED,
-        }
-    }
-
-    fn is_usable(self) -> bool {
-        self.is_good() || matches!(self, Qemu::Here(version) if version >= QEMU_OLDEST)
-    }
-}
-
-impl fmt::Display for Qemu {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Qemu::Here(version) => write!(f, ", QEMU {version}"),
-            Qemu::NotNeeded | Qemu::Absent => Ok(()),
-        }
-    }
 }
 
 fn has_static_libc() -> bool {
@@ -258,17 +175,6 @@ fn is_root() -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_of_qemu_are_read_and_compared() {
-        let banner = "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2+deb13u1~bpo12+1)\n";
-        assert_eq!(Version::of_qemu(banner), Some(Version(10, 0)));
-        assert_eq!(Version::of_qemu("qemu: command not found"), None);
-        assert_eq!(Version::of_package("1:7.2+dfsg-7+deb12u18"), Some(Version(7, 2)));
-        assert_eq!(Version::of_package("10.0.2"), Some(Version(10, 0)));
-        assert!(Qemu::Here(Version(7, 2)).is_usable() && !Qemu::Here(Version(7, 2)).is_good());
-        assert!(Qemu::Here(Version(10, 0)).is_good() && !Qemu::Here(Version(6, 2)).is_usable());
-    }
 
     #[test]
     fn the_way_out_is_an_exact_command() {

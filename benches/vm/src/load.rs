@@ -17,11 +17,13 @@ impl Load {
     pub fn start() -> Load {
         let stop = Arc::new(AtomicBool::new(false));
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let busy = |stop: Arc<AtomicBool>| move || {
-            let mut sum = 0u64;
-            while !stop.load(Ordering::Relaxed) {
-                for step in 0..10_000u64 {
-                    sum = black_box(sum.wrapping_mul(31).wrapping_add(step));
+        let busy = |stop: Arc<AtomicBool>| {
+            move || {
+                let mut sum = 0u64;
+                while !stop.load(Ordering::Relaxed) {
+                    for step in 0..10_000u64 {
+                        sum = black_box(sum.wrapping_mul(31).wrapping_add(step));
+                    }
                 }
             }
         };

@@ -7,9 +7,9 @@ mod figure;
 mod subject;
 
 use anyhow::{Context, Result};
+use bench_vm::Load;
 use clap::Parser;
 use figure::{Figure, Samples};
-use bench_vm::Load;
 use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Write};
@@ -46,9 +46,10 @@ fn main() -> Result<()> {
     report.add(Figure::seconds("template_det_s", "template from nothing, det", 12.0), || {
         Samples::of(runs, |_| subject.template_from_nothing("empty::det"))
     })?;
-    report.add(Figure::seconds("payload_layer_s", "layer after an edit of the test", 1.0), || {
-        Samples::of(runs, |run| subject.layer_after_edit("empty::tcg", run))
-    })?;
+    report
+        .add(Figure::seconds("payload_layer_s", "layer after an edit of the test", 1.0), || {
+            Samples::of(runs, |run| subject.layer_after_edit("empty::tcg", run))
+        })?;
     let p50 = Figure::milliseconds("fork_to_body_p50_ms", "request to body, new fork", 120.0);
     let p95 = Figure::milliseconds("fork_to_body_p95_ms", "the same, 95th percentile", 200.0);
     if report.wants(&p50) || report.wants(&p95) {
@@ -57,15 +58,18 @@ fn main() -> Result<()> {
         report.push(p95.with(samples.percentile(95), &samples));
         report.push(p50.with(samples.median(), &samples));
     }
-    report.add(Figure::milliseconds("pool_to_body_p50_ms", "the same, from the pool", 15.0), || {
-        Samples::of(runs, |_| subject.pool_to_body("empty::tcg"))
-    })?;
-    report.add(Figure::seconds("suite_100_s", "cargo belljar test, 100 empty tests", 10.0), || {
-        suite(runs.min(5))
-    })?;
-    report.add(Figure::mebibytes("fork_private_mib", "private memory of a paused fork", 40.0), || {
-        Samples::of(runs, |_| subject.fork_private_mib("empty::tcg"))
-    })?;
+    report.add(
+        Figure::milliseconds("pool_to_body_p50_ms", "the same, from the pool", 15.0),
+        || Samples::of(runs, |_| subject.pool_to_body("empty::tcg")),
+    )?;
+    report
+        .add(Figure::seconds("suite_100_s", "cargo belljar test, 100 empty tests", 10.0), || {
+            suite(runs.min(5))
+        })?;
+    report.add(
+        Figure::mebibytes("fork_private_mib", "private memory of a paused fork", 40.0),
+        || Samples::of(runs, |_| subject.fork_private_mib("empty::tcg")),
+    )?;
     let digests = Figure::count("det_digests", "distinct digests of det forks", 1.0);
     if report.wants(&digests) {
         let mut seen = HashSet::new();
@@ -138,7 +142,11 @@ impl Report {
         for figure in &self.figures {
             writeln!(out, "{figure}")?;
         }
-        writeln!(out, "\n{cores} cores; load of the last minute {}", load.split(' ').next().unwrap_or("?"))?;
+        writeln!(
+            out,
+            "\n{cores} cores; load of the last minute {}",
+            load.split(' ').next().unwrap_or("?")
+        )?;
         Ok(())
     }
 }

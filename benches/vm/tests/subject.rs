@@ -69,7 +69,7 @@ fn set_of(cpu: usize) -> rustix::thread::CpuSet {
 fn a_hundred_forks_say_the_same() {
     let records = tempfile::tempdir().expect("there is room for records");
     let options = Options { records: Some(records.path().to_owned()), ..Options::default() };
-    let host = Host::open(options, &Config::default(), |line| println!("{line}"))
+    let host = Host::open(options, &Config::default(), |line| eprintln!("{line}"))
         .expect("tests can run here");
     let binary = env::current_exe().expect("a running program has a path");
     let tests = tests_of(&binary).expect("this binary lists its tests");

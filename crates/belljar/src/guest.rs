@@ -12,11 +12,11 @@ use crate::message::{Event, Outcome, Request};
 use belljar_guest::Seat;
 use belljar_record::Place;
 use std::any::Any;
+use std::cell::RefCell;
 use std::fmt;
 use std::hint::black_box;
 use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use std::{env, io, process, thread};
 
@@ -47,8 +47,11 @@ extern "C" fn enter() {
     }
 }
 
-/// The message and the place of the last panic.
-static PANIC: Mutex<Option<(String, Option<Place>)>> = Mutex::new(None);
+thread_local! {
+    /// The message and the place of this thread's last panic: what another thread has to
+    /// complain about while the body unwinds is not why the test failed.
+    static PANIC: RefCell<Option<(String, Option<Place>)>> = const { RefCell::new(None) };
+}
 
 fn serve(seat: Seat) -> ! {
     catch_panics();
@@ -79,7 +82,7 @@ fn serve(seat: Seat) -> ! {
             ctx.verdict().unwrap_or(Outcome::Failed { message, chain })
         }
         Err(payload) => {
-            let seen = PANIC.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let seen = PANIC.take();
             let (message, at) = seen.unwrap_or_else(|| (payload_text(&*payload), None));
             Outcome::Panicked { message, at }
         }
@@ -110,7 +113,7 @@ fn catch_panics() {
     panic::set_hook(Box::new(move |info| {
         let message = payload_text(info.payload());
         let place = info.location().map(Place::from);
-        *PANIC.lock().unwrap_or_else(PoisonError::into_inner) = Some((message, place));
+        PANIC.set(Some((message, place)));
         usual(info);
     }));
 }

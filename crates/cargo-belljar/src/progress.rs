@@ -102,7 +102,9 @@ impl Progress {
         if !self.is_live || self.is_mid_line || summary.total == 0 && self.note.is_none() {
             return;
         }
-        let width = rustix::termios::tcgetwinsize(io::stderr()).map_or(80, |size| size.ws_col);
+        let width = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
+        // A terminal that does not know its width says 0.
+        let width = if width == 0 { 80 } else { width };
         let text = self.status(summary);
         let cut: String = text.chars().take(usize::from(width.max(20)) - 1).collect();
         let _ = write!(io::stderr(), "\r\x1b[K{cut}");

@@ -164,7 +164,7 @@ fn redacted(text: &str, root: &Path) -> String {
         while let Some((start, end)) =
             line.find("s]").and_then(|end| line[..end].rfind('[').map(|start| (start, end)))
         {
-            line.replace_range(start..end + 2, "[TIME)");
+            line.replace_range(start..end + 2, "[TIME]");
         }
         if let Some((before, _)) = line.split_once(", seed ") {
             line = format!("{before}, seed N, TIME)");

@@ -1,6 +1,8 @@
 //! Tests for the command to run: `command.rs` calls it on them. They are ignored, since
 //! some of them must fail.
 
+#![expect(clippy::print_stdout, reason = "what tests write is what the command shows")]
+
 use belljar::{Ctx, Result};
 use std::time::Duration;
 

@@ -79,7 +79,10 @@ mod tests {
             Some(KernelFault::Oops("BUG: kernel NULL pointer dereference, address: 0".into()))
         );
         let memory = "Out of memory: Killed process 61 (tests-0a) total-vm:9kB, anon-rss:1kB";
-        assert_eq!(kernel_fault(memory), Some(KernelFault::OutOfMemory(Some("61 (tests-0a)".into()))));
+        assert_eq!(
+            kernel_fault(memory),
+            Some(KernelFault::OutOfMemory(Some("61 (tests-0a)".into())))
+        );
         let deadlock = "Kernel panic - not syncing: System is deadlocked on memory";
         assert_eq!(kernel_fault(deadlock), Some(KernelFault::OutOfMemory(None)));
         assert_eq!(kernel_fault("[ 0.1] Linux version 7.2\n"), None);

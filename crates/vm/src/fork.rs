@@ -168,6 +168,11 @@ impl Fork {
         let mut listener = Listener::new(started);
         let stop = match self.run_to_stop(request, watch, started, &mut listener, &mut hear) {
             Ok(stop) => stop,
+            // Its memory goes a moment before its process does.
+            Err(Error::Channel(ChannelError::Memory(_))) => match self.vm.died() {
+                Error::QemuDied { status, stderr } => Stop::QemuDied { status, stderr },
+                error => Stop::Failed(chain(&error)),
+            },
             Err(Error::Channel(error)) => Stop::ChannelBroken(chain(&error)),
             Err(Error::QemuDied { status, stderr }) => Stop::QemuDied { status, stderr },
             Err(error) => Stop::Failed(chain(&error)),

@@ -42,8 +42,13 @@ impl Pool {
     /// A pool that keeps at most `capacity` forks. Those that are not `det` have run the
     /// request `warm_up`, after which their process waits again.
     pub fn new(engine: Arc<Engine>, capacity: usize, warm_up: Option<Vec<u8>>) -> Pool {
-        let shared =
-            Arc::new(Shared { engine, capacity, warm_up, state: Mutex::default(), changed: Condvar::new() });
+        let shared = Arc::new(Shared {
+            engine,
+            capacity,
+            warm_up,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
         let worker = Arc::clone(&shared);
         // Without the thread every fork is made when it is taken.
         let _ = thread::Builder::new().name("belljar-pool".into()).spawn(move || worker.work());

@@ -44,7 +44,7 @@ impl KvmProbe {
         }
         let (works, reason) = match probe(engine, vmlinux, kernel_id) {
             Ok(took) => (true, format!("a kernel booted in {} ms", took.as_millis())),
-            Err(reason) => (false, reason),
+            Err(reason) => (false, reason.lines().next().unwrap_or_default().to_owned()),
         };
         let probe = KvmProbe { works, reason, subject };
         let new = path.with_extension("json.new");

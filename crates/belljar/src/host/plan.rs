@@ -105,9 +105,9 @@ impl Host {
         let (mode, why) = self.mode_for(&requested, &kernel)?;
         let topology = match &spec.topology {
             None => config.topology.clone(),
-            Some(notation) => notation
-                .parse()
-                .map_err(|error| Reason::TemplateFailed { detail: format!("{notation}: {error}") })?,
+            Some(notation) => notation.parse().map_err(|error| Reason::TemplateFailed {
+                detail: format!("{notation}: {error}"),
+            })?,
         };
         let memory = MemoryMib(u64::from(spec.memory_mib.unwrap_or(config.memory_mib)))
             .max(topology.memory_least());

@@ -360,8 +360,10 @@ fn with_places_of_its_own() {
         assert_eq!(qemus(), [""; 0], "{body} left a QEMU behind");
     }
     drop(host);
-    assert_eq!(walk(Path::new("/tmp")), [Path::new(""); 0]);
-    assert_eq!(walk(Path::new("/dev/shm")), [Path::new(""); 0]);
+    for place in ["/tmp", "/dev/shm"] {
+        let left = walk(Path::new(place));
+        assert!(left.is_empty(), "{left:?}");
+    }
 }
 
 /// Everything below a directory.

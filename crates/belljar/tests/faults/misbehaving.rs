@@ -283,7 +283,7 @@ fn scribbles_at_random(ctx: &Ctx) -> Result {
         let _ = scribble(offset, &bytes);
         if rng.u8(..) < 16 {
             ctx.note("still here");
-            println!("still here");
+            writeln!(io::stdout(), "still here")?;
         }
     }
     Ok(())

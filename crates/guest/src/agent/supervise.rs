@@ -75,7 +75,7 @@ fn run(
         // SAFETY: between fork and exec only system calls are made.
         unsafe { command.pre_exec(sys::take_terminal) };
     } else {
-        command.env("RUST_BACKTRACE", "1").env("BELLJAR_TIMER_FD", timer.to_string());
+        command.env("BELLJAR_TIMER_FD", timer.to_string());
         command.stdin(Stdio::null()).stdout(stdout_end).stderr(stderr_end);
         command.process_group(0);
         // SAFETY: between fork and exec only a system call is made.

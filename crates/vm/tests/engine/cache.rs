@@ -38,10 +38,11 @@ fn what_is_damaged_is_made_again() {
     assert_eq!(output(fork(&first, "w"), "cat /word"), "w");
     assert_eq!(boots(&heard), 1);
     let base = first.base(&machine(Mode::Tcg)).unwrap().directory().to_owned();
-    let layer = entries(cache).into_iter().map(|name| cache.join("templates").join(name));
-    let layer = layer.filter(|path| *path != base).next().unwrap();
+    let mut paths = entries(cache).into_iter().map(|name| cache.join("templates").join(name));
+    let layer = paths.find(|path| *path != base).expect("a layer");
     drop(first);
-    let damages: [(&str, &Path, fn(&Path)); 7] = [
+    type Damage = fn(&Path);
+    let damages: [(&str, &Path, Damage); 7] = [
         ("ram0", &layer, flip),
         ("ram0", &layer, |path| fs::remove_file(path).unwrap()),
         ("state", &layer, truncate),
@@ -136,10 +137,10 @@ fn the_least_recently_used_goes_first_and_what_is_in_use_stays() {
     }
     // Looking at the base for `c` and `a` was a use of it.
     let order: Vec<String> = cache.list().unwrap().into_iter().map(|one| one.info.key).collect();
-    assert_eq!(order, [a.clone(), base_key.clone(), c.clone(), b.clone()]);
+    assert_eq!(order.iter().collect::<Vec<_>>(), [&a, &base_key, &c, &b]);
     let sizes: u64 = cache.list().unwrap().iter().map(|usage| usage.bytes).sum();
     cache.collect(sizes - 1).unwrap();
-    let mut left = vec![a.clone(), b.clone(), base_key];
+    let mut left = vec![a, b.clone(), base_key];
     left.sort();
     assert_eq!(entries(directory.path()), left, "c was the least recently used but one");
     cache.collect(0).unwrap();
