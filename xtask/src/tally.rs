@@ -31,9 +31,10 @@ impl Tally {
         self.skipped.values().map(Vec::len).sum()
     }
 
-    /// Counts what nextest ran, from its JUnit report.
-    pub(crate) fn add_junit(&mut self, report: &str) {
-        for case in report.split("<testcase ").skip(1) {
+    /// Counts what nextest ran, from its JUnit report. Gives how many that are.
+    pub(crate) fn add_junit(&mut self, report: &str) -> usize {
+        let cases = report.split("<testcase ").skip(1);
+        for case in cases.clone() {
             let case = case.split("</testcase>").next().unwrap_or_default();
             let name = format!("{} {}", attribute(case, "classname"), attribute(case, "name"));
             let reason = case.lines().find_map(|line| line.trim().strip_prefix(SKIP));
@@ -47,22 +48,33 @@ impl Tally {
                 self.passed += 1;
             }
         }
+        cases.count()
     }
 
-    /// Counts what nextest does not run, from its list as JSON.
-    pub(crate) fn add_left_out(&mut self, list: &Value) {
-        let suites = list["rust-suites"].as_object().into_iter().flatten();
-        for (binary, suite) in suites {
+    /// Counts what nextest will not run, from its list as JSON. A binary of which the profile wants
+    /// nothing is listed without its tests, and they are in the list of `all`. Gives how many will
+    /// run.
+    pub(crate) fn add_left_out(&mut self, list: &Value, all: &Value) -> usize {
+        let mut to_run = 0;
+        for (binary, all) in all["rust-suites"].as_object().into_iter().flatten() {
+            let suite = &list["rust-suites"][binary];
+            if suite["status"] == "skipped-default-filter" {
+                for (test, _) in all["testcases"].as_object().into_iter().flatten() {
+                    self.skip(NO_VM, &format!("{binary} {test}"));
+                }
+                continue;
+            }
             for (test, case) in suite["testcases"].as_object().into_iter().flatten() {
                 let name = format!("{binary} {test}");
                 match case["filter-match"]["reason"].as_str() {
                     Some("ignored") => self.skip("#[ignore]", &name),
-                    Some("default-filter") => self.skip(NO_VM, &name),
-                    // Those that nobody chose are not skipped, and the others run.
-                    _ => {}
+                    // Nobody chose it.
+                    Some(_) => {}
+                    None => to_run += 1,
                 }
             }
         }
+        to_run
     }
 }
 
@@ -242,20 +254,27 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
     #[test]
     fn nextests_report_is_counted() {
         let mut tally = Tally::default();
-        tally.add_junit(JUNIT);
-        tally.add_left_out(&serde_json::json!({ "rust-suites": { "crate": { "testcases": {
+        assert_eq!(tally.add_junit(JUNIT), 3);
+        let suite = serde_json::json!({ "status": "listed", "testcases": {
             "slow": { "filter-match": { "status": "mismatch", "reason": "ignored" } },
-            "of_vm": { "filter-match": { "status": "mismatch", "reason": "default-filter" } },
             "not_chosen": { "filter-match": { "status": "mismatch", "reason": "expression" } },
             "runs": { "filter-match": { "status": "matches" } },
-        } } } }));
+        } });
+        let with_vm = |status: &str, testcases: Value| {
+            let vm = serde_json::json!({ "status": status, "testcases": testcases });
+            serde_json::json!({ "rust-suites": { "crate": suite, "vm": vm } })
+        };
+        let list = with_vm("skipped-default-filter", serde_json::json!({}));
+        let all = with_vm("listed", serde_json::json!({ "boots": {} }));
+        let to_run = tally.add_left_out(&list, &all);
+        assert_eq!(to_run, 1);
         let expected = "\
 1 failed
     crate::vm bad
 1 skipped: #[ignore]
     crate slow
 1 skipped: needs a virtual machine (--no-vm)
-    crate of_vm
+    vm boots
 1 skipped: no KVM: <none> & nothing
     crate::vm of_kvm
 1 passed, 1 failed, 3 skipped";

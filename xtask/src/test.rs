@@ -4,14 +4,18 @@ use crate::program::{cargo, output, shown, succeeds, target_dir};
 use crate::say;
 use crate::setup::{self, Scope};
 use crate::tally::{Libtest, NO_VM, Tally};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::Value;
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 /// The packages whose integration tests start virtual machines; `.config/nextest.toml` has them too.
 const VM_PACKAGES: [&str; 5] = ["belljar", "belljar-vm", "cargo-belljar", "bench-vm", "quickstart"];
+
+/// The profile of nextest in which all tests run.
+const EVERYTHING: &str = "xtask";
 
 /// Runs tests and says how many. False when not all that ran passed, or none did.
 pub(crate) fn test(no_vm: bool, args: &[&str]) -> Result<bool> {
@@ -23,30 +27,26 @@ pub(crate) fn test(no_vm: bool, args: &[&str]) -> Result<bool> {
     }
     let mut tally = Tally::default();
     let mut broken = Vec::new();
-    let mut hear = |result: Result<Tally>| match result {
-        Ok(counted) => tally += counted,
-        Err(error) => broken.push(format!("{error:#}")),
-    };
     say::heading("Tests");
     if succeeds(&mut cargo(["nextest", "--version"])) {
-        hear(nextest(no_vm, args));
+        broken.extend(nextest(&mut tally, no_vm, args).err());
     } else {
         say::line("with `cargo test`; cargo-nextest is not installed, and faster");
-        plain(no_vm, args, &mut hear);
+        broken.extend(plain(&mut tally, no_vm, args).err());
     }
     // What chooses tests means nothing to them.
     if args.is_empty() {
         say::heading("Examples in the documentation");
-        hear(libtest(&["test", "--workspace", "--doc"]));
+        broken.extend(libtest(&mut tally, &["test", "--workspace", "--doc"]).err());
     }
     say::heading(&format!("Ran in {}", say::duration(begun.elapsed())));
     let ran = tally.passed + tally.failed;
     if ran == 0 && broken.is_empty() {
-        broken.push("no test ran".to_owned());
+        broken.push(anyhow!("no test ran"));
     }
     let mut stdout = io::stdout().lock();
-    for what in &broken {
-        writeln!(stdout, "{what}")?;
+    for error in &broken {
+        writeln!(stdout, "{error:#}")?;
     }
     // The counts are the last line, whatever came of it.
     writeln!(stdout, "{tally}")?;
@@ -54,13 +54,19 @@ pub(crate) fn test(no_vm: bool, args: &[&str]) -> Result<bool> {
 }
 
 /// Runs tests with nextest; its configuration says how many at a time.
-fn nextest(no_vm: bool, args: &[&str]) -> Result<Tally> {
-    let profile = if no_vm { "no-vm" } else { "xtask" };
-    let choice = [&["--profile", profile], workspace(args), args].concat();
-    let mut tally = Tally::default();
-    let list = [&["nextest", "list", "--message-format", "json"], choice.as_slice()].concat();
-    let list = output(&mut tests(&list))?;
-    tally.add_left_out(&serde_json::from_str(&list).context("nextest's list is no JSON")?);
+fn nextest(tally: &mut Tally, no_vm: bool, args: &[&str]) -> Result<()> {
+    let profile = if no_vm { "no-vm" } else { EVERYTHING };
+    let choice = |profile| [&["--profile", profile], workspace(args), args].concat();
+    let list = |profile| -> Result<Value> {
+        let list = ["nextest", "list", "--message-format", "json"];
+        let list = output(&mut tests(&[&list, choice(profile).as_slice()].concat()))?;
+        serde_json::from_str(&list).context("nextest's list is no JSON")
+    };
+    let all = list(EVERYTHING)?;
+    let to_run = match no_vm {
+        true => tally.add_left_out(&list(profile)?, &all),
+        false => tally.add_left_out(&all, &all),
+    };
 
     let report = target_dir()?.join("nextest").join(profile).join("junit.xml");
     // One of an earlier run must not be taken for this one's.
@@ -70,44 +76,38 @@ fn nextest(no_vm: bool, args: &[&str]) -> Result<Tally> {
         }
         _ => {}
     }
-    let mut command = tests(
-        &[&["nextest", "run", "--no-fail-fast", "--no-tests=pass"], choice.as_slice()].concat(),
-    );
-    let status = command.status().context("cannot start nextest")?;
-    let text = fs::read_to_string(&report).unwrap_or_default();
-    tally.add_junit(&text);
-    if !status.success() && tally.failed == 0 {
-        bail!("`{}` failed: {status}", shown(&command));
+    let run = ["nextest", "run", "--no-fail-fast", "--no-tests=pass"];
+    let mut command = tests(&[&run, choice(profile).as_slice()].concat());
+    let status = command.status().context("cannot start cargo")?;
+    let ran = tally.add_junit(&fs::read_to_string(&report).unwrap_or_default());
+    if ran < to_run {
+        bail!("{} did not run: nextest ended with {status}", say::count(to_run - ran, "test"));
     }
-    Ok(tally)
+    judge(tally, &command, status)
 }
 
 /// Runs tests with `cargo test`.
-fn plain(no_vm: bool, args: &[&str], hear: &mut dyn FnMut(Result<Tally>)) {
+fn plain(tally: &mut Tally, no_vm: bool, args: &[&str]) -> Result<()> {
     let targets = ["test", "--no-fail-fast", "--lib", "--bins", "--tests"];
     if !no_vm {
-        let command = [targets.as_slice(), workspace(args), args].concat();
-        return hear(libtest(&command));
+        return libtest(tally, &[targets.as_slice(), workspace(args), args].concat());
     }
     if !args.is_empty() {
-        return hear(Err(anyhow::anyhow!("--no-vm with ARGS needs cargo-nextest")));
+        bail!("--no-vm with ARGS needs cargo-nextest");
     }
     let excluded: Vec<&str> = VM_PACKAGES.iter().flat_map(|it| ["--exclude", it]).collect();
     let chosen: Vec<&str> = VM_PACKAGES.iter().flat_map(|it| ["--package", it]).collect();
-    hear(libtest(&[&targets, ["--workspace"].as_slice(), &excluded].concat()));
-    hear(libtest(&[&targets[..4], &chosen].concat()));
+    libtest(tally, &[&targets, ["--workspace"].as_slice(), &excluded].concat())?;
+    libtest(tally, &[&targets[..4], &chosen].concat())?;
     let list = [&["test", "--quiet", "--test", "*"], chosen.as_slice(), &["--", "--list"]].concat();
-    hear(output(&mut tests(&list)).map(|list| {
-        let mut tally = Tally::default();
-        for name in list.lines().filter_map(|line| line.strip_suffix(": test")) {
-            tally.skip(NO_VM, name);
-        }
-        tally
-    }));
+    for name in output(&mut tests(&list))?.lines().filter_map(|it| it.strip_suffix(": test")) {
+        tally.skip(NO_VM, name);
+    }
+    Ok(())
 }
 
 /// Runs tests of libtest's and counts them.
-fn libtest(words: &[&str]) -> Result<Tally> {
+fn libtest(tally: &mut Tally, words: &[&str]) -> Result<()> {
     let mut command = tests(&[words, &["--", "--show-output"]].concat());
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let stdout = child.stdout.take().expect("it is piped");
@@ -120,11 +120,17 @@ fn libtest(words: &[&str]) -> Result<Tally> {
         }
     }
     let status = child.wait()?;
-    let tally = libtest.tally;
+    let verdict = judge(&libtest.tally, &command, status);
+    *tally += libtest.tally;
+    verdict
+}
+
+/// A runner that fails says so by a test that failed, or else it is broken itself.
+fn judge(tally: &Tally, command: &Command, status: ExitStatus) -> Result<()> {
     if !status.success() && tally.failed == 0 {
-        bail!("`{}` failed: {status}", shown(&command));
+        bail!("`{}` failed: {status}", shown(command));
     }
-    Ok(tally)
+    Ok(())
 }
 
 /// All packages, unless some are chosen.

@@ -19,7 +19,6 @@
 //! | 28 | 4 | bytes of the request | host |
 //! | 32 | 4 | 1 once the test process has said all that it has to say | test process |
 //! | 40 | 8 | the CPU's time-stamp counter at the last freeze | guest |
-//! | 48 | 4 | times to pause after a freeze, see [`SETTLE`] | host |
 //! | 64 | 4 + 4 + 8 | agent log: bytes committed, reserved, bytes that did not fit | agent |
 //! | 128 | 4 + 4 + 8 | process log: the same | test process |
 //! | 4096 | 61440 | request | host |
@@ -81,14 +80,6 @@ pub const DONE: usize = 32;
 
 /// Offset of the time-stamp counter at the last freeze.
 pub const FROZEN_AT: usize = 40;
-
-/// Offset of the number of times that a guest pauses when a freeze is over.
-///
-/// When a `det` machine is resumed, QEMU's main thread is busy with that for a moment
-/// more. Should no CPU of the machine be busy by then, it turns the clock forward, and
-/// how far depends on when it looks. So the CPU that was frozen stays busy for a while,
-/// in a way that takes the host long and the guest next to no time.
-pub const SETTLE: usize = 48;
 
 /// Where the request lies.
 pub const REQUEST: Area = Area { offset: 4096, len: 60 << 10 };

@@ -4,7 +4,7 @@
 
 use crate::channel::{
     self, AGENT_LOG, Code, DONE, FREEZE_PORT, FREEZES, FROZEN_AT, GO, LogArea, PROCESS_LOG,
-    REQUEST, REQUEST_LEN, SETTLE, State, WINDOW, WINDOW_LAST, WINDOW_LEN, encode_frame,
+    REQUEST, REQUEST_LEN, State, WINDOW, WINDOW_LAST, WINDOW_LEN, encode_frame,
 };
 use crate::sys;
 use std::fs::OpenOptions;
@@ -50,9 +50,6 @@ impl Region {
         self.long(FROZEN_AT).store(sys::time_stamp(), Ordering::Release);
         sys::write_port(FREEZE_PORT, 1);
         while self.word(GO).load(Ordering::Acquire) != freeze {
-            std::hint::spin_loop();
-        }
-        for _ in 0..self.word(SETTLE).load(Ordering::Relaxed) {
             std::hint::spin_loop();
         }
     }

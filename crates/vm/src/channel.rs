@@ -102,11 +102,6 @@ impl Channel<'_> {
         Ok(u64::from(low) | u64::from(high) << 32)
     }
 
-    /// Has the guest pause so many times whenever a freeze is over.
-    pub(crate) fn set_settle(&self, times: u32) -> Result<(), ChannelError> {
-        self.set_word(channel::SETTLE, times)
-    }
-
     /// Lets the guest go on once the machine runs.
     pub(crate) fn set_go(&self, freeze: u32) -> Result<(), ChannelError> {
         self.set_word(channel::GO, freeze)

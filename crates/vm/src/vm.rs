@@ -21,9 +21,6 @@ use std::time::{Duration, Instant};
 
 /// What a template's saved device state is called in its directory.
 pub(crate) const STATE_FILE: &str = "state";
-/// How often a CPU of a `det` machine pauses when it has been resumed. QEMU ends its turn
-/// each time, which takes about a microsecond of the host.
-const SETTLE_PAUSES: u32 = 10_000;
 /// What stands in for the kernel when a fork is started.
 pub(crate) const STUB_FILE: &str = "stub";
 
@@ -115,7 +112,6 @@ impl Vm {
     fn attach(process: QemuProcess, machine: &Machine, directory: &Path) -> Result<Vm, Error> {
         let memory = GuestMemory::attach(process.id(), &machine.memory_files(directory))?;
         let freezes = Channel(&memory).freezes()?;
-        Channel(&memory).set_settle(if machine.mode() == Mode::Det { SETTLE_PAUSES } else { 0 })?;
         Ok(Vm { process, memory, freezes, cancelled: Arc::default() })
     }
 

@@ -39,7 +39,7 @@ fn forks_repeat() {
 /// A template made from nothing in another place stands at the same instruction, with
 /// the same memory and the same clock.
 #[test]
-#[ignore = "holds on a quiet host; on a busy one QEMU's idle clock differs now and then"]
+#[ignore = "a base repeats; a layer on it comes out otherwise now and then"]
 fn templates_repeat() {
     let (one, other) = (directory(), directory());
     let mut runs = run(one.path(), 2);

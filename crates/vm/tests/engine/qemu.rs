@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 const BANNER: &str = "QEMU emulator version 10.0.2 (impostor)";
 
-/// A shell script that says `banner` when it is asked for its version, and otherwise
+/// A shell script (of a shell that can name descriptors above 9) that says `banner` when it is asked for its version, and otherwise
 /// does what `body` says.
 fn impostor(directory: &Path, banner: &str, body: &str) -> PathBuf {
     let path = directory.join("qemu-impostor");
-    let text = format!("#!/bin/sh\ncase $1 in --version) echo '{banner}';; *) {body};; esac\n");
+    let text = format!("#!/bin/bash\ncase $1 in --version) echo '{banner}';; *) {body};; esac\n");
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     path
@@ -60,7 +60,7 @@ fn a_qemu_that_talks_nonsense_is_ended() {
     // The descriptor of the conversation is among the arguments.
     let error = template_of(
         "for word; do case $word in socket,id=qmp,fd=*) fd=${word##*=};; esac; done; \
-         echo nonsense >/proc/self/fd/$fd; eval \"echo nonsense >&$fd\"; exec sleep 1000",
+         eval \"echo nonsense >&$fd\"; exec sleep 1000",
     );
     let Error::QemuDied { status, .. } = &error else { panic!("{error}") };
     assert!(status.contains("SIGKILL"), "{status}");
