@@ -27,8 +27,9 @@ fi
 exec 9<"$0"
 flock 9
 if ! command -v cc >/dev/null; then
-    # rustc shows what a linker says only when it fails.
-    echo "Installing a C compiler ($packages), to build xtask itself" >>"/proc/$cargo/fd/2"
+    # rustc shows what a linker says only when it fails. Two writers do not share a plain file.
+    [ -f "/proc/$cargo/fd/2" ] ||
+        echo "Installing a C compiler ($packages), to build xtask itself" >>"/proc/$cargo/fd/2"
     export DEBIAN_FRONTEND=noninteractive
     # An outdated list may do, and says so itself when it does not.
     said=$(apt-get --quiet update 2>&1 </dev/null || true

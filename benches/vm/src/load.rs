@@ -13,7 +13,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts twice as many busy threads as there are cores.
+    /// Starts a busy thread for every core.
     pub fn start() -> Load {
         let stop = Arc::new(AtomicBool::new(false));
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -27,7 +27,7 @@ impl Load {
                 }
             }
         };
-        let threads = (0..2 * cores).map(|_| thread::spawn(busy(Arc::clone(&stop)))).collect();
+        let threads = (0..cores).map(|_| thread::spawn(busy(Arc::clone(&stop)))).collect();
         Load { stop, threads }
     }
 }

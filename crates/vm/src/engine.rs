@@ -296,16 +296,18 @@ fn patience(machine: &Machine) -> Duration {
 }
 
 fn check_memory(machine: &Machine) -> Result<(), Error> {
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let Some(available_kib) =
-        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok())
-    else {
-        return Ok(());
-    };
-    let (needed_mib, available_mib) = (machine.memory_mib(), available_kib >> 10);
+    let Some(available_mib) = available_memory_mib() else { return Ok(()) };
+    let needed_mib = machine.memory_mib();
     if needed_mib > available_mib {
         return Err(Error::NoMemory { needed_mib, available_mib });
     }
     Ok(())
+}
+
+/// Memory that this host can give, where it tells.
+pub(crate) fn available_memory_mib() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib >> 10)
 }

@@ -124,6 +124,18 @@ impl Error {
     }
 }
 
+/// An error and its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
 fn said(stderr: &str) -> String {
     match stderr.trim() {
         "" => String::from(" without a word"),

@@ -2,7 +2,7 @@
 
 use crate::channel::{ChannelError, LogReader};
 use crate::console::{KernelFault, kernel_fault};
-use crate::error::Error;
+use crate::error::{Error, chain};
 use crate::template::Template;
 use crate::vm::{CONSOLE_LIMIT_BYTES, Halt, Vm};
 use belljar_guest::channel::{AGENT_LOG, Code, Ending, Frame, LogArea, PROCESS_LOG, State};
@@ -302,15 +302,4 @@ impl Listener {
         }
         Ok(None)
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

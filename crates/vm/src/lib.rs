@@ -55,7 +55,7 @@ pub use channel::{ChannelError, LogReader, RegionBytes};
 pub use closure::{Closure, ClosureError};
 pub use console::{KernelFault, kernel_fault};
 pub use engine::{Engine, Progress};
-pub use error::Error;
+pub use error::{Error, chain};
 pub use fork::{Fork, Run, Said, Stop, Timings, Watch};
 pub use machine::Machine;
 pub use memory::{GuestMemory, GuestPhysical};

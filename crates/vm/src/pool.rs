@@ -3,7 +3,7 @@
 //! A paused fork costs some 25 MiB and no CPU. Making it takes 30 to 40 ms, which a
 //! test that comes next need not wait for.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, available_memory_mib};
 use crate::error::Error;
 use crate::fork::Fork;
 use crate::mode::Mode;
@@ -59,13 +59,7 @@ impl Pool {
     /// as far as a quarter of the available memory goes.
     pub fn capacity_of_host(memory_mib: u64) -> usize {
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let available_kib: u64 = text
-            .lines()
-            .find_map(|line| line.strip_prefix("MemAvailable:"))
-            .and_then(|line| line.split_whitespace().next()?.parse().ok())
-            .unwrap_or(0);
-        let fitting = available_kib / 4 / 1024 / memory_mib.max(1);
+        let fitting = available_memory_mib().unwrap_or(0) / 4 / memory_mib.max(1);
         cores.min(usize::try_from(fitting).unwrap_or(usize::MAX))
     }
 

@@ -6,7 +6,7 @@ use crate::config::Config;
 use belljar_kernel::{Kernel, Need};
 use belljar_record::Reason;
 use belljar_topology::{MemoryMib, Topology};
-use belljar_vm::{Error, KvmProbe, Machine, Mode, Payload, Template};
+use belljar_vm::{Error, KvmProbe, Machine, Mode, Payload, Template, chain};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -239,16 +239,4 @@ impl Host {
             error => Reason::TemplateFailed { detail: chain(&error) },
         })
     }
-}
-
-/// An error and its causes in one line each.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

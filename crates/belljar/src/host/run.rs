@@ -1,6 +1,6 @@
 //! One run of one test, and its record.
 
-use super::{Host, Plan, plan::chain};
+use super::{Host, Plan};
 use crate::case::Spec;
 use crate::message::{Event, Outcome, Request};
 use belljar_guest::channel::{Code, Ending};
@@ -8,7 +8,7 @@ use belljar_record::{
     Directory, Identity, Metric, Phase, Project, Reason, Record, Said, Tail, Timestamp, Transcript,
     VariantInputs, WriteError, target_root,
 };
-use belljar_vm::{KernelFault, Mode, Run, Stop, Watch};
+use belljar_vm::{KernelFault, Mode, Run, Stop, Watch, chain};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -20,9 +20,9 @@ pub fn run_as_test(case: &'static Case, variant: usize) {
     let spec = case.spec(&case.variants[variant]);
     let host = HOST.get_or_init(|| {
         let config = Config::of_package(Path::new(&spec.manifest_dir))
-            .map_err(|error| super::plan::chain(&error))?;
+            .map_err(|error| belljar_vm::chain(&error))?;
         Host::open(Options::from_environment(), &config, |line| eprintln!("belljar: {line}"))
-            .map_err(|error| super::plan::chain(&error))
+            .map_err(|error| belljar_vm::chain(&error))
     });
     let host = match host {
         Ok(host) => host,
