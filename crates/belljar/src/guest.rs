@@ -17,6 +17,7 @@ use std::fmt;
 use std::hint::black_box;
 use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::OnceLock;
 use std::time::Duration;
 use std::{env, io, process, thread};
 
@@ -53,6 +54,9 @@ thread_local! {
     static PANIC: RefCell<Option<(String, Option<Place>)>> = const { RefCell::new(None) };
 }
 
+/// The test that runs in this process.
+static TEST: OnceLock<&str> = OnceLock::new();
+
 fn serve(seat: Seat) -> ! {
     catch_panics();
     rehearse();
@@ -74,6 +78,7 @@ fn serve(seat: Seat) -> ! {
             None => give_up(format_args!("this binary has no test `{}`", request.test)),
         }
     };
+    TEST.get_or_init(|| case.test());
     let ctx = Ctx::new(seat, request);
     ctx.begin();
     let outcome = match caught(|| (case.body)(&ctx)) {
@@ -113,8 +118,15 @@ fn catch_panics() {
     panic::set_hook(Box::new(move |info| {
         let message = payload_text(info.payload());
         let place = info.location().map(Place::from);
+        match (thread::current().name(), TEST.get()) {
+            // The body runs before `main`, on a thread that has no name yet.
+            (None, Some(test)) => {
+                let place = place.as_ref().map(Place::to_string).unwrap_or_default();
+                eprintln!("\nthread '{test}' panicked at {place}:\n{message}");
+            }
+            _ => usual(info),
+        }
         PANIC.set(Some((message, place)));
-        usual(info);
     }));
 }
 
