@@ -361,7 +361,10 @@ fn with_places_of_its_own() {
     }
     drop(host);
     for place in ["/tmp", "/dev/shm"] {
-        let left = walk(Path::new(place));
+        let mut left = walk(Path::new(place));
+        // A checkout may lie in /tmp, and with it the records that the test asked for.
+        let records = support::scratch();
+        left.retain(|path| !path.starts_with(records) && !records.starts_with(path));
         assert!(left.is_empty(), "{left:?}");
     }
 }
