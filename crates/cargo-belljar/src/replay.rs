@@ -174,7 +174,7 @@ impl Replayer<'_> {
                 let word = self.style.green("identical");
                 let (frames, bytes) = (new_digest.frames, new_digest.console_bytes);
                 say(format_args!("{word}: {title} ({shown})"));
-                say(format_args!("  {} of the guest, digest {}", old.reason, new_digest.total));
+                say(format_args!("  {} again; digest {}", old.reason, new_digest.total));
                 say(format_args!("  {frames} frames and {bytes} bytes of the console"));
                 Ok(Exit::Fine)
             }

@@ -212,7 +212,7 @@ impl Host {
 
 fn sentence(progress: &Progress) -> String {
     match progress {
-        Progress::Waiting(what) => format!("waiting for another process that makes: {what}"),
+        Progress::Waiting(what) => format!("waiting for a template that is being made: {what}"),
         Progress::Booting(what) => format!("booting a template: {what}"),
         Progress::Booted(what, took) => format!("booted in {:.1} s: {what}", took.as_secs_f64()),
         Progress::Layering(what) => format!("putting {what} into a template"),
