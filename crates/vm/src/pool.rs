@@ -12,8 +12,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// Makes forks ahead of time, on one thread, for whoever has said that they will be
-/// wanted.
+/// Makes forks ahead of time, as many at once as it keeps, for whoever has said that
+/// they will be wanted.
 #[derive(Debug)]
 pub struct Pool {
     shared: Arc<Shared>,
@@ -33,8 +33,8 @@ struct PoolState {
     /// What will be wanted, the next first.
     expected: VecDeque<Arc<Template>>,
     ready: Vec<Fork>,
-    /// The template of the fork that is being made.
-    making: Option<Arc<Template>>,
+    /// The templates of the forks that are being made.
+    making: Vec<Arc<Template>>,
     closed: bool,
 }
 
@@ -49,9 +49,12 @@ impl Pool {
             state: Mutex::default(),
             changed: Condvar::new(),
         });
-        let worker = Arc::clone(&shared);
-        // Without the thread every fork is made when it is taken.
-        let _ = thread::Builder::new().name("belljar-pool".into()).spawn(move || worker.work());
+        // Without the threads every fork is made when it is taken.
+        for _ in 0..capacity.max(1) {
+            let worker = Arc::clone(&shared);
+            let name = String::from("belljar-pool");
+            let _ = thread::Builder::new().name(name).spawn(move || worker.work());
+        }
         Pool { shared }
     }
 
@@ -73,7 +76,7 @@ impl Pool {
     /// Waits until what was expected has been made, as far as there is room.
     pub fn wait(&self) {
         let mut state = self.shared.lock();
-        while state.making.is_some()
+        while !state.making.is_empty()
             || (!state.expected.is_empty() && state.ready.len() < self.shared.capacity)
         {
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -95,7 +98,7 @@ impl Pool {
                 return Ok(fork);
             }
             // Half a fork is worth more than none.
-            if !state.making.as_ref().is_some_and(is_it) {
+            if !state.making.iter().any(is_it) {
                 break;
             }
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -135,18 +138,20 @@ impl Shared {
     fn work(&self) {
         let mut state = self.lock();
         while !state.closed {
-            let room = state.ready.len() < self.capacity;
+            let room = state.ready.len() + state.making.len() < self.capacity;
             let next = if room { state.expected.pop_front() } else { None };
             let Some(template) = next else {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            state.making = Some(Arc::clone(&template));
+            state.making.push(Arc::clone(&template));
             drop(state);
             // An error comes up again when the fork is taken, for whoever takes it.
             let made = self.make(&template);
             state = self.lock();
-            state.making = None;
+            if let Some(at) = state.making.iter().position(|other| Arc::ptr_eq(other, &template)) {
+                state.making.remove(at);
+            }
             if !state.closed {
                 state.ready.extend(made.ok());
             }
