@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 pub(crate) const INFO_FILE: &str = "template.json";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A machine at rest, ready to be forked. While this exists the cache does not
 /// throw the template away.
@@ -213,14 +213,11 @@ impl FileInfo {
         for (start, end) in data_ranges(&file, metadata.len())? {
             let mut at = start;
             while at < end {
-                let want = (end - at).min(buffer.len() as u64) as usize;
+                // Cut at round places, wherever this range began.
+                let len = buffer.len() as u64;
+                let want = (end - at).min(len - at % len) as usize;
                 file.read_exact_at(&mut buffer[..want], at)?;
-                for (index, page) in buffer[..want].chunks(4096).enumerate() {
-                    if page != &ZEROS[..page.len()] {
-                        hasher.update(&(at + index as u64 * 4096).to_le_bytes());
-                        hasher.update(page);
-                    }
-                }
+                hash_runs(&mut hasher, at, &buffer[..want]);
                 at += want as u64;
             }
         }
@@ -230,6 +227,24 @@ impl FileInfo {
             hash: hasher.finalize().to_hex().to_string(),
             changed_ns: changed_ns(&metadata),
         })
+    }
+}
+
+/// Hashes every run of pages that are not all zeros, with its place in the file.
+fn hash_runs(hasher: &mut blake3::Hasher, at: u64, bytes: &[u8]) {
+    let mut pages = bytes.chunks(ZEROS.len()).enumerate().peekable();
+    while let Some((first, page)) = pages.next() {
+        if page == &ZEROS[..page.len()] {
+            continue;
+        }
+        let start = first * ZEROS.len();
+        let mut end = start + page.len();
+        while let Some((_, page)) = pages.next_if(|(_, page)| *page != &ZEROS[..page.len()]) {
+            end += page.len();
+        }
+        hasher.update(&(at + start as u64).to_le_bytes());
+        hasher.update(&(end as u64 - start as u64).to_le_bytes());
+        hasher.update(&bytes[start..end]);
     }
 }
 
