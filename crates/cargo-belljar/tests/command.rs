@@ -251,7 +251,6 @@ fn an_interrupted_run_leaves_records_and_no_machine() {
         machines = machines_of(child.id());
     }
     assert!(!machines.is_empty());
-    std::thread::sleep(Duration::from_millis(300));
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let last = lines.last().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
