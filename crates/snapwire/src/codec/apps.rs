@@ -1,0 +1,482 @@
+//! APPS_LOOKUP: processes by their pids.
+
+use super::batch::Packer;
+use super::bytes::{Fixed, Writer, wire_len};
+use super::fault::{BuildError, Fault, Malformed};
+use super::lookup::{
+    HEADER_LEN, ItemWriter, LAYOUT_VERSION, Label, Labels, Orchestrator, Table, Texts, check_texts,
+    header, item_len,
+};
+use super::reply::{Filler, Placed, Verdict};
+use std::fmt;
+
+const KEY_LEN: usize = 8;
+/// Not the 64 that a C structure with these fields would have.
+const ITEM_LEN: usize = 60;
+/// An item with three empty strings.
+const PLACEHOLDER_LEN: usize = ITEM_LEN + 3;
+const COMM_MAX: usize = 15;
+const UID_UNSET: u32 = u32::MAX;
+const REQUEST: &str = "apps lookup request";
+const RESPONSE: &str = "apps lookup response";
+const ITEM: &str = "apps lookup item";
+
+/// The number of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pid(pub u32);
+
+impl fmt::Display for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The keys of a request, seen in a payload. All of them were checked.
+#[derive(Clone, Copy, Debug)]
+pub struct AppsRequest<'a>(Table<'a>);
+
+impl<'a> AppsRequest<'a> {
+    /// A view of a request.
+    ///
+    /// # Errors
+    /// [`Fault::Truncated`], [`Fault::BadLayout`], [`Fault::BadAlignment`],
+    /// [`Fault::OutOfBounds`].
+    pub fn decode(payload: &'a [u8]) -> Result<AppsRequest<'a>, Malformed> {
+        let bad_layout = Malformed::new(Fault::BadLayout, REQUEST);
+        let table = Table::decode(payload, REQUEST, |length| length == KEY_LEN)?;
+        let reserved = |index| {
+            table.item(index).and_then(Fixed::<KEY_LEN>::of).is_none_or(|key| key.u32(4) != 0)
+        };
+        if table.generation != 0 || (0..table.len()).any(reserved) {
+            return Err(bad_layout);
+        }
+        Ok(AppsRequest(table))
+    }
+
+    /// The number of keys.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A pid.
+    pub fn pid(&self, index: usize) -> Option<Pid> {
+        self.0.item(index).and_then(Fixed::<KEY_LEN>::of).map(|key| Pid(key.u32(0)))
+    }
+
+    /// The pids in order.
+    pub fn iter(&self) -> impl Iterator<Item = Pid> + use<'a> {
+        let request = *self;
+        (0..request.len()).filter_map(move |index| request.pid(index))
+    }
+
+    /// The length of a request for so many pids, in bytes.
+    pub const fn len_for(keys: usize) -> usize {
+        HEADER_LEN + keys * (super::batch::ENTRY_LEN + KEY_LEN)
+    }
+
+    /// Writes a request for these pids; returns the payload's length.
+    ///
+    /// # Errors
+    /// [`BuildError::Overflow`] when it does not fit.
+    pub fn encode(pids: &[Pid], payload: &mut [u8]) -> Result<usize, BuildError> {
+        let mut packer = Packer::new(payload, HEADER_LEN, pids.len(), REQUEST)?;
+        for pid in pids {
+            let key: [u8; KEY_LEN] = Writer::new().u32(pid.0).u32(0).done();
+            packer.push(&key)?;
+        }
+        Ok(packer.finish_with(&header(pids.len(), 0)))
+    }
+}
+
+/// What is known of a pid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum AppStatus {
+    /// It is a process that the provider knows.
+    Known = 0,
+    /// Not known.
+    Unknown = 1,
+    /// The response was full before this key. A client asks again.
+    PayloadExceeded = 2,
+    /// The item fits no response.
+    OversizedItem = 3,
+}
+
+/// What is known of a process's cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum AppCgroupStatus {
+    /// It is a cgroup that the provider knows.
+    Known = 0,
+    /// Not known yet.
+    UnknownRetryLater = 1,
+    /// Not known, and it will not be.
+    UnknownPermanent = 2,
+    /// It is the host's root.
+    HostRoot = 3,
+}
+
+/// One answer. For other statuses than [`AppStatus::Known`] only the pid means something.
+#[derive(Clone, Copy, Debug)]
+pub struct AppItem<'a> {
+    /// What is known.
+    pub status: AppStatus,
+    /// The key, as it was asked.
+    pub pid: Pid,
+    /// The parent's pid.
+    pub parent: Pid,
+    /// The user, if known.
+    pub uid: Option<u32>,
+    /// When it started, in jiffies since boot.
+    pub starttime_jiffies: u64,
+    /// The command's name, 1 to 15 bytes.
+    pub comm: &'a [u8],
+    /// What is known of its cgroup.
+    pub cgroup_status: AppCgroupStatus,
+    /// Who runs the cgroup.
+    pub orchestrator: Orchestrator,
+    /// The cgroup's path.
+    pub cgroup_path: &'a [u8],
+    /// The cgroup's name.
+    pub cgroup_name: &'a [u8],
+    /// The cgroup's labels.
+    pub labels: Labels<'a>,
+}
+
+impl<'a> AppItem<'a> {
+    /// Reads an item.
+    ///
+    /// | offset | size | field |
+    /// | --- | --- | --- |
+    /// | 0, 2 | 2, 2 | layout version, 1; status |
+    /// | 4, 6 | 2, 2 | orchestrator; status of the cgroup |
+    /// | 8, 12, 16, 20 | 4 each | pid, parent's pid, uid (all ones: not set), 0 |
+    /// | 24 | 8 | start time |
+    /// | 32, 36 | 4, 4 | comm: offset from the item's start, length without its NUL |
+    /// | 40, 44 | 4, 4 | path of the cgroup: likewise |
+    /// | 48, 52 | 4, 4 | name of the cgroup: likewise |
+    /// | 56, 58 | 2, 2 | number of labels; 0 |
+    /// | 60 | | strings, then labels |
+    fn decode(item: &'a [u8]) -> Result<AppItem<'a>, Malformed> {
+        let bad_layout = Malformed::new(Fault::BadLayout, ITEM);
+        let fixed = Fixed::<ITEM_LEN>::of(item).ok_or(Malformed::new(Fault::Truncated, ITEM))?;
+        let status = match fixed.u16(2) {
+            0 => AppStatus::Known,
+            1 => AppStatus::Unknown,
+            2 => AppStatus::PayloadExceeded,
+            3 => AppStatus::OversizedItem,
+            _ => return Err(bad_layout),
+        };
+        let cgroup_status = match fixed.u16(6) {
+            0 => AppCgroupStatus::Known,
+            1 => AppCgroupStatus::UnknownRetryLater,
+            2 => AppCgroupStatus::UnknownPermanent,
+            3 => AppCgroupStatus::HostRoot,
+            _ => return Err(bad_layout),
+        };
+        if fixed.u16(0) != LAYOUT_VERSION || fixed.u32(20) != 0 || fixed.u16(58) != 0 {
+            return Err(bad_layout);
+        }
+        let texts = Texts { item, fixed_len: ITEM_LEN, what: ITEM };
+        let comm = texts.at(fixed.len(32), fixed.len(36))?;
+        let path = texts.at(fixed.len(40), fixed.len(44))?;
+        let name = texts.at(fixed.len(48), fixed.len(52))?;
+        let labels = texts.labels(texts.end(&[comm, path, name])?, fixed.u16(56))?;
+        let uid = fixed.u32(16);
+        let item = AppItem {
+            status,
+            pid: Pid(fixed.u32(8)),
+            parent: Pid(fixed.u32(12)),
+            uid: (uid != UID_UNSET).then_some(uid),
+            starttime_jiffies: fixed.u64(24),
+            comm: comm.bytes,
+            cgroup_status,
+            orchestrator: Orchestrator(fixed.u16(4)),
+            cgroup_path: path.bytes,
+            cgroup_name: name.bytes,
+            labels,
+        };
+        if item.is_consistent() { Ok(item) } else { Err(bad_layout) }
+    }
+
+    /// What each status allows to be filled in.
+    fn is_consistent(&self) -> bool {
+        let nameless = self.orchestrator == Orchestrator::UNKNOWN
+            && self.cgroup_name.is_empty()
+            && self.labels.is_empty();
+        if self.status != AppStatus::Known {
+            return nameless
+                && self.cgroup_status == AppCgroupStatus::Known
+                && self.parent == Pid(0)
+                && self.uid.is_none()
+                && self.starttime_jiffies == 0
+                && self.comm.is_empty()
+                && self.cgroup_path.is_empty();
+        }
+        let cgroup = match self.cgroup_status {
+            AppCgroupStatus::Known => !self.cgroup_path.is_empty(),
+            AppCgroupStatus::UnknownRetryLater => nameless,
+            AppCgroupStatus::UnknownPermanent => nameless && !self.cgroup_path.is_empty(),
+            AppCgroupStatus::HostRoot => nameless && self.cgroup_path.is_empty(),
+        };
+        cgroup && (1..=COMM_MAX).contains(&self.comm.len())
+    }
+}
+
+/// A response, seen in a payload. Its header and directory are checked when it is made, an item
+/// when it is handed out.
+#[derive(Clone, Copy, Debug)]
+pub struct AppsResponse<'a>(Table<'a>);
+
+impl<'a> AppsResponse<'a> {
+    /// A view of a response.
+    ///
+    /// # Errors
+    /// [`Fault::Truncated`], [`Fault::BadLayout`], [`Fault::BadAlignment`],
+    /// [`Fault::OutOfBounds`].
+    pub fn decode(payload: &'a [u8]) -> Result<AppsResponse<'a>, Malformed> {
+        Table::decode(payload, RESPONSE, |length| length >= ITEM_LEN).map(AppsResponse)
+    }
+
+    /// The number of answers.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The provider's generation. When it goes down, what was learnt for good is no longer true.
+    pub fn generation(&self) -> u64 {
+        self.0.generation
+    }
+
+    /// One answer.
+    ///
+    /// # Errors
+    /// Why the item is malformed; [`Fault::BadItemCount`] when there are not so many.
+    pub fn item(&self, index: usize) -> Result<AppItem<'a>, Malformed> {
+        AppItem::decode(self.raw(index)?)
+    }
+
+    /// The bytes of one answer.
+    pub(crate) fn raw(&self, index: usize) -> Result<&'a [u8], Malformed> {
+        self.0.item(index).ok_or(Malformed::new(Fault::BadItemCount, ITEM))
+    }
+
+    /// The answers in order.
+    pub fn iter(&self) -> impl Iterator<Item = Result<AppItem<'a>, Malformed>> + use<'a> {
+        let response = *self;
+        (0..response.len()).map(move |index| response.item(index))
+    }
+}
+
+/// What a handler says of a process's cgroup.
+#[derive(Clone, Copy, Debug)]
+pub enum AppCgroup<'a> {
+    /// It is known.
+    Known {
+        /// Who runs it.
+        orchestrator: Orchestrator,
+        /// Its path, not empty.
+        path: &'a [u8],
+        /// Its name.
+        name: &'a [u8],
+        /// Its labels.
+        labels: &'a [Label<'a>],
+    },
+    /// Not known yet.
+    UnknownRetryLater {
+        /// Its path, where that is known.
+        path: &'a [u8],
+    },
+    /// Not known, and it will not be.
+    UnknownPermanent {
+        /// Its path, not empty.
+        path: &'a [u8],
+    },
+    /// It is the host's root.
+    HostRoot,
+}
+
+/// What a handler says of a process.
+#[derive(Clone, Copy, Debug)]
+pub struct App<'a> {
+    /// The parent's pid.
+    pub parent: Pid,
+    /// The user, if known.
+    pub uid: Option<u32>,
+    /// When it started, in jiffies since boot.
+    pub starttime_jiffies: u64,
+    /// The command's name, 1 to 15 bytes.
+    pub comm: &'a [u8],
+    /// Its cgroup.
+    pub cgroup: AppCgroup<'a>,
+}
+
+/// The answer to a request, filled by a handler: one item for each key, in order.
+#[derive(Debug)]
+pub struct AppsReply<'r, 'b> {
+    request: AppsRequest<'r>,
+    filler: Filler<'b>,
+}
+
+impl<'r, 'b> AppsReply<'r, 'b> {
+    /// An answer to this request.
+    ///
+    /// # Errors
+    /// [`BuildError::Overflow`] when not even a placeholder for every key fits.
+    pub fn new(
+        request: AppsRequest<'r>,
+        payload: &'b mut [u8],
+    ) -> Result<AppsReply<'r, 'b>, BuildError> {
+        let placeholders = (0..request.len()).map(|_| PLACEHOLDER_LEN);
+        Ok(AppsReply { request, filler: Filler::new(payload, placeholders, RESPONSE)? })
+    }
+
+    /// Sets the generation, which must be the same in all answers to one logical request.
+    pub fn set_generation(&mut self, generation: u64) {
+        self.filler.set_generation(generation);
+    }
+
+    /// The pid that is answered next, or nothing when all are.
+    pub fn next_pid(&self) -> Option<Pid> {
+        self.request.pid(self.filler.next())
+    }
+
+    /// Whether the response is full, so that what is known of further keys does not matter.
+    pub fn is_full(&self) -> bool {
+        self.filler.is_exceeded()
+    }
+
+    /// Answers the next pid: it is known.
+    ///
+    /// # Errors
+    /// [`BuildError::Unfit`] for strings that the contract does not allow,
+    /// [`BuildError::ItemCount`] when all pids are answered, [`BuildError::Overflow`] when the
+    /// item would fit a response of its own but not this one. An error stays.
+    pub fn known(&mut self, app: &App<'_>) -> Result<Placed, BuildError> {
+        let checked = check_app(app);
+        self.filler.keep(checked)?;
+        self.place(AppStatus::Known, Some(app))
+    }
+
+    /// Answers the next pid: it is not known.
+    ///
+    /// # Errors
+    /// As for [`AppsReply::known`].
+    pub fn unknown(&mut self) -> Result<Placed, BuildError> {
+        self.place(AppStatus::Unknown, None)
+    }
+
+    fn place(&mut self, status: AppStatus, app: Option<&App<'_>>) -> Result<Placed, BuildError> {
+        let pid = self.next_pid().unwrap_or(Pid(0));
+        let parts = app.map(Parts::of).unwrap_or_default();
+        let length = item_len(ITEM_LEN, &parts.texts, parts.labels);
+        let verdict = self.filler.judge(length, PLACEHOLDER_LEN, ITEM);
+        let verdict = self.filler.keep(verdict)?;
+        let (placed, status, length) = match verdict {
+            Verdict::Write => (Placed::Whole, status, length),
+            Verdict::Oversized => (Placed::Oversized, AppStatus::OversizedItem, PLACEHOLDER_LEN),
+            Verdict::Exceeded => (Placed::Exceeded, AppStatus::PayloadExceeded, PLACEHOLDER_LEN),
+        };
+        let written = self.filler.write(length, PLACEHOLDER_LEN, |item| {
+            let app = app.filter(|_| placed == Placed::Whole);
+            write_item(status, pid, app, item);
+        });
+        self.filler.keep(written)?;
+        Ok(placed)
+    }
+
+    /// The payload's length.
+    ///
+    /// # Errors
+    /// The first error of any answer; [`BuildError::ItemCount`] when a pid has none.
+    pub fn finish(self) -> Result<usize, BuildError> {
+        debug_assert_eq!(self.filler.keys(), self.request.len());
+        self.filler.finish()
+    }
+}
+
+/// What of an item depends on its cgroup.
+#[derive(Default)]
+struct Parts<'a> {
+    cgroup_status: u16,
+    orchestrator: Orchestrator,
+    /// comm, path, name.
+    texts: [&'a [u8]; 3],
+    labels: &'a [Label<'a>],
+}
+
+impl<'a> Parts<'a> {
+    fn of(app: &'a App<'a>) -> Parts<'a> {
+        let plain = |status: AppCgroupStatus, path| Parts {
+            cgroup_status: status as u16,
+            texts: [app.comm, path, b""],
+            ..Parts::default()
+        };
+        match app.cgroup {
+            AppCgroup::Known { orchestrator, path, name, labels } => {
+                Parts { cgroup_status: 0, orchestrator, texts: [app.comm, path, name], labels }
+            }
+            AppCgroup::UnknownRetryLater { path } => {
+                plain(AppCgroupStatus::UnknownRetryLater, path)
+            }
+            AppCgroup::UnknownPermanent { path } => plain(AppCgroupStatus::UnknownPermanent, path),
+            AppCgroup::HostRoot => plain(AppCgroupStatus::HostRoot, b""),
+        }
+    }
+}
+
+fn check_app(app: &App<'_>) -> Result<(), BuildError> {
+    let parts = Parts::of(app);
+    check_texts(ITEM, &parts.texts, parts.labels)?;
+    if !(1..=COMM_MAX).contains(&app.comm.len()) {
+        return Err(BuildError::unfit(ITEM, "comm must have 1 to 15 bytes"));
+    }
+    if app.uid == Some(UID_UNSET) {
+        return Err(BuildError::unfit(ITEM, "uid 4294967295 means that there is none"));
+    }
+    match app.cgroup {
+        AppCgroup::Known { path: b"", .. } | AppCgroup::UnknownPermanent { path: b"" } => {
+            Err(BuildError::unfit(ITEM, "the cgroup's path is empty"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes an item of the right length.
+fn write_item(status: AppStatus, pid: Pid, app: Option<&App<'_>>, item: &mut [u8]) {
+    let parts = app.map(Parts::of).unwrap_or_default();
+    let [comm, path, name] = parts.texts.map(<[u8]>::len);
+    let path_at = ITEM_LEN + comm + 1;
+    let name_at = path_at + path + 1;
+    let fixed: [u8; ITEM_LEN] = Writer::new()
+        .u16(LAYOUT_VERSION)
+        .u16(status as u16)
+        .u16(parts.orchestrator.0)
+        .u16(parts.cgroup_status)
+        .u32(pid.0)
+        .u32(app.map_or(0, |app| app.parent.0))
+        .u32(app.and_then(|app| app.uid).unwrap_or(UID_UNSET))
+        .u32(0)
+        .u64(app.map_or(0, |app| app.starttime_jiffies))
+        .u32(ITEM_LEN as u32)
+        .u32(wire_len(comm))
+        .u32(wire_len(path_at))
+        .u32(wire_len(path))
+        .u32(wire_len(name_at))
+        .u32(wire_len(name))
+        .u16(parts.labels.len() as u16)
+        .u16(0)
+        .done();
+    item[..ITEM_LEN].copy_from_slice(&fixed);
+    ItemWriter::new(item, ITEM_LEN).write(&parts.texts, parts.labels);
+}

@@ -1,0 +1,350 @@
+//! Several items in one message: a directory, then the items.
+
+use super::bytes::{align8, wire_len};
+use super::fault::{BuildError, Fault, Malformed};
+
+/// The length of a directory's entry in bytes: offset, then length, a `u32` each.
+pub(crate) const ENTRY_LEN: usize = 8;
+
+const WHAT: &str = "batch directory";
+
+/// Where an item is, as its directory entry says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) offset: usize,
+    pub(crate) length: usize,
+}
+
+impl Entry {
+    pub(crate) fn of(bytes: &[u8; ENTRY_LEN]) -> Entry {
+        let [a, b, c, d, e, f, g, h] = *bytes;
+        Entry {
+            offset: u32::from_ne_bytes([a, b, c, d]) as usize,
+            length: u32::from_ne_bytes([e, f, g, h]) as usize,
+        }
+    }
+
+    pub(crate) fn encode(offset: usize, length: usize) -> [u8; ENTRY_LEN] {
+        let [a, b, c, d] = wire_len(offset).to_ne_bytes();
+        let [e, f, g, h] = wire_len(length).to_ne_bytes();
+        [a, b, c, d, e, f, g, h]
+    }
+
+    /// Aligned, and inside what is packed after the directory.
+    pub(crate) fn check(self, packed_len: usize, what: &'static str) -> Result<(), Malformed> {
+        if !self.offset.is_multiple_of(8) {
+            return Err(Malformed::new(Fault::BadAlignment, what));
+        }
+        // Both are below 2^32, so the sum cannot wrap.
+        if self.offset as u64 + self.length as u64 > packed_len as u64 {
+            return Err(Malformed::new(Fault::OutOfBounds, what));
+        }
+        Ok(())
+    }
+}
+
+/// A batch, seen in a payload.
+///
+/// The directory has an entry of 8 bytes (`u32` offset, `u32` length) for each item. Offsets
+/// count from the directory's end and are multiples of 8. Nothing is said about order or overlap.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    directory: &'a [[u8; ENTRY_LEN]],
+    packed: &'a [u8],
+}
+
+impl<'a> Batch<'a> {
+    /// A batch of so many items. Every entry of its directory is checked here, once.
+    ///
+    /// # Errors
+    /// [`Fault::Truncated`] when the directory is not all there, [`Fault::BadAlignment`] and
+    /// [`Fault::OutOfBounds`] for an entry.
+    pub fn new(payload: &'a [u8], item_count: u32) -> Result<Batch<'a>, Malformed> {
+        let (directory, packed) = split_directory(payload, item_count, WHAT)?;
+        for entry in directory {
+            Entry::of(entry).check(packed.len(), WHAT)?;
+        }
+        Ok(Batch { directory, packed })
+    }
+
+    /// The number of items.
+    pub fn len(&self) -> usize {
+        self.directory.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.directory.is_empty()
+    }
+
+    /// The bytes of an item, or nothing when there are not so many.
+    pub fn item(&self, index: usize) -> Option<&'a [u8]> {
+        let entry = Entry::of(self.directory.get(index)?);
+        self.packed.get(entry.offset..entry.offset + entry.length)
+    }
+
+    /// The items in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+        let Batch { directory, packed } = *self;
+        directory.iter().map(move |entry| {
+            let entry = Entry::of(entry);
+            // Checked when the view was made.
+            packed.get(entry.offset..entry.offset + entry.length).unwrap_or_default()
+        })
+    }
+}
+
+/// The directory at the start of some bytes, and what follows it.
+pub(crate) fn split_directory<'a>(
+    bytes: &'a [u8],
+    item_count: u32,
+    what: &'static str,
+) -> Result<(&'a [[u8; ENTRY_LEN]], &'a [u8]), Malformed> {
+    (item_count as usize)
+        .checked_mul(ENTRY_LEN)
+        .and_then(|length| bytes.split_at_checked(length))
+        .map(|(directory, packed)| (directory.as_chunks().0, packed))
+        .ok_or(Malformed::new(Fault::Truncated, what))
+}
+
+/// Writes items behind a directory that has room for a number of them known before.
+///
+/// The packed area follows the room for all announced entries; when fewer items come, it is moved
+/// to its place at the end.
+#[derive(Debug)]
+pub(crate) struct Packer<'a> {
+    bytes: &'a mut [u8],
+    directory_at: usize,
+    packed_at: usize,
+    /// The end of the last item.
+    end: usize,
+    count: usize,
+    what: &'static str,
+}
+
+impl<'a> Packer<'a> {
+    /// Directory at `directory_at`, room for `max_items`.
+    pub(crate) fn new(
+        bytes: &'a mut [u8],
+        directory_at: usize,
+        max_items: usize,
+        what: &'static str,
+    ) -> Result<Packer<'a>, BuildError> {
+        let packed_at = max_items.saturating_mul(ENTRY_LEN).saturating_add(directory_at);
+        if packed_at > bytes.len() {
+            return Err(BuildError::overflow(what, packed_at, bytes.len()));
+        }
+        Ok(Packer { bytes, directory_at, packed_at, end: packed_at, count: 0, what })
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// How many items the directory has room for.
+    pub(crate) fn max_items(&self) -> usize {
+        (self.packed_at - self.directory_at) / ENTRY_LEN
+    }
+
+    /// How long an item could be that comes next.
+    pub(crate) fn room(&self) -> usize {
+        self.bytes.len().saturating_sub(self.next_at())
+    }
+
+    fn next_at(&self) -> usize {
+        self.packed_at + align8(self.end - self.packed_at)
+    }
+
+    /// Where the next item may be written: everything that is left. Follow it with
+    /// [`Packer::commit`].
+    pub(crate) fn slot(&mut self) -> Result<&mut [u8], BuildError> {
+        if self.count == self.max_items() {
+            let (expected, found) = (self.count, self.count + 1);
+            return Err(BuildError::ItemCount { expected, found });
+        }
+        let start = self.next_at().min(self.bytes.len());
+        Ok(&mut self.bytes[start..])
+    }
+
+    /// Makes an item of the first bytes of what [`Packer::slot`] gave.
+    pub(crate) fn commit(&mut self, length: usize) {
+        let start = self.next_at();
+        self.bytes[self.end..start].fill(0);
+        let entry = self.directory_at + self.count * ENTRY_LEN;
+        let encoded = Entry::encode(start - self.packed_at, length);
+        self.bytes[entry..entry + ENTRY_LEN].copy_from_slice(&encoded);
+        self.end = start + length;
+        self.count += 1;
+    }
+
+    /// Appends an item.
+    pub(crate) fn push(&mut self, item: &[u8]) -> Result<(), BuildError> {
+        let what = self.what;
+        let slot = self.slot()?;
+        let room = slot.len();
+        let target =
+            slot.get_mut(..item.len()).ok_or(BuildError::overflow(what, item.len(), room))?;
+        target.copy_from_slice(item);
+        self.commit(item.len());
+        Ok(())
+    }
+
+    /// Writes what stands before the directory, and finishes without a pad.
+    pub(crate) fn finish_with(self, header: &[u8]) -> usize {
+        self.bytes[..header.len()].copy_from_slice(header);
+        self.finish(false)
+    }
+
+    /// The length of all, once the packed area is in its place. With `pad`, the end is rounded up
+    /// to 8 where that fits.
+    pub(crate) fn finish(self, pad: bool) -> usize {
+        let Packer { bytes, directory_at, packed_at, end, count, .. } = self;
+        let target = directory_at + count * ENTRY_LEN;
+        if target != packed_at {
+            bytes.copy_within(packed_at..end, target);
+        }
+        let length = end - packed_at;
+        let padded = target + align8(length);
+        if pad && padded <= bytes.len() {
+            bytes[target + length..padded].fill(0);
+            padded
+        } else {
+            target + length
+        }
+    }
+}
+
+/// Writes a batch into a payload.
+#[derive(Debug)]
+pub struct BatchBuilder<'a>(Packer<'a>);
+
+impl<'a> BatchBuilder<'a> {
+    /// A batch of at most so many items.
+    ///
+    /// # Errors
+    /// [`BuildError::Overflow`] when not even the directory fits.
+    pub fn new(payload: &'a mut [u8], max_items: u32) -> Result<BatchBuilder<'a>, BuildError> {
+        Packer::new(payload, 0, max_items as usize, "batch").map(BatchBuilder)
+    }
+
+    /// Appends an item.
+    ///
+    /// # Errors
+    /// [`BuildError::Overflow`] when it does not fit, [`BuildError::ItemCount`] when it is one too
+    /// many.
+    pub fn push(&mut self, item: &[u8]) -> Result<(), BuildError> {
+        self.0.push(item)
+    }
+
+    /// Appends an item that `write` puts at the start of the bytes it is given; it returns the
+    /// length.
+    ///
+    /// # Errors
+    /// Those of `write`, and [`BuildError::ItemCount`].
+    pub fn push_with<E: From<BuildError>>(
+        &mut self,
+        write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<(), E> {
+        let slot = self.0.slot()?;
+        let room = slot.len();
+        let length = write(slot)?;
+        if length > room {
+            return Err(BuildError::overflow("batch", length, room).into());
+        }
+        self.0.commit(length);
+        Ok(())
+    }
+
+    /// The number of items so far.
+    pub fn len(&self) -> usize {
+        self.0.count()
+    }
+
+    /// Whether there are none so far.
+    pub fn is_empty(&self) -> bool {
+        self.0.count() == 0
+    }
+
+    /// The payload's length in bytes, and the number of items.
+    pub fn finish(self) -> (usize, u32) {
+        let count = wire_len(self.0.count());
+        (self.0.finish(true), count)
+    }
+}
+
+/// Whether a payload starts with a valid directory, without keeping a view of it.
+pub(crate) fn check(payload: &[u8], item_count: u32) -> Result<(), Malformed> {
+    Batch::new(payload, item_count).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn bad_directories_are_named() {
+        let fault = |payload: &[u8], count| Batch::new(payload, count).unwrap_err().fault;
+        let entry = |offset, length| Entry::encode(offset, length);
+        assert_eq!(fault(&[0; 15], 2), Fault::Truncated);
+        assert_eq!(fault(&[0; 15], u32::MAX), Fault::Truncated);
+        assert_eq!(fault(&[entry(4, 0), [0; 8]].concat(), 1), Fault::BadAlignment);
+        assert_eq!(fault(&[entry(0, 9), [0; 8]].concat(), 1), Fault::OutOfBounds);
+        assert_eq!(fault(&entry(0xffff_fff8, 0xffff_ffff), 1), Fault::OutOfBounds);
+    }
+
+    #[test]
+    fn fewer_items_than_announced_are_moved_together() {
+        let mut many = [0xaa; 256];
+        let mut few = [0xaa; 256];
+        let mut builder = BatchBuilder::new(&mut many, 9).unwrap();
+        builder.push(b"one").unwrap();
+        builder.push(b"eleven chars").unwrap();
+        let (many_len, count) = builder.finish();
+        let mut builder = BatchBuilder::new(&mut few, 2).unwrap();
+        builder.push(b"one").unwrap();
+        builder.push(b"eleven chars").unwrap();
+        let full = builder.push(b"").unwrap_err();
+        assert_eq!(full, BuildError::ItemCount { expected: 2, found: 3 });
+        let (few_len, _) = builder.finish();
+        assert_eq!(many[..many_len], few[..few_len]);
+        assert_eq!((count, few_len), (2, 16 + 8 + 16));
+    }
+
+    #[test]
+    fn the_last_pad_is_left_out_where_it_does_not_fit() {
+        let mut tight = [0; 8 + 3];
+        let mut builder = BatchBuilder::new(&mut tight, 1).unwrap();
+        builder.push(b"abc").unwrap();
+        assert_eq!(builder.finish().0, 11);
+        assert_eq!(Batch::new(&tight, 1).unwrap().item(0), Some(&b"abc"[..]));
+        let mut builder = BatchBuilder::new(&mut tight, 1).unwrap();
+        assert_eq!(builder.push(b"abcd"), Err(BuildError::overflow("batch", 4, 3)));
+        assert!(BatchBuilder::new(&mut tight, 2).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn items_come_back(items in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..20)) {
+            let mut payload = vec![0xee; 2048];
+            let mut builder = BatchBuilder::new(&mut payload, 20).unwrap();
+            for item in &items {
+                builder.push(item).unwrap();
+            }
+            let (length, count) = builder.finish();
+            prop_assert_eq!(length % 8, 0);
+            let batch = Batch::new(&payload[..length], count).unwrap();
+            prop_assert!(batch.iter().eq(items.iter().map(Vec::as_slice)));
+            prop_assert_eq!(batch.item(items.len()), None);
+        }
+
+        #[test]
+        fn any_bytes_are_refused_or_read(payload in prop::collection::vec(any::<u8>(), 0..200), count in 0u32..30) {
+            if let Ok(batch) = Batch::new(&payload, count) {
+                for index in 0..batch.len() {
+                    prop_assert!(batch.item(index).is_some());
+                }
+            }
+        }
+    }
+}
