@@ -1,0 +1,34 @@
+//! Scenarios for schedulers as plain data: cgroups, workers, work, steps and operations.
+//!
+//! # What this crate must never depend on
+//!
+//! Anything that runs something: no process, no file, no clock. A scenario is described here, checked
+//! against a topology and shown; it is played by `belljar-workload` in the guest.
+#![forbid(unsafe_code)]
+
+mod affinity;
+mod cgroup;
+mod cpuset;
+mod memory;
+mod op;
+mod payload;
+mod policy;
+mod scenario;
+mod step;
+mod time;
+mod work;
+mod workers;
+
+pub use affinity::Affinity;
+pub use cgroup::Cgroup;
+pub use cpuset::Cpuset;
+pub use memory::{MemoryFlags, MemoryPolicy};
+pub use op::Op;
+pub use payload::{Check, Metric, Output, Payload};
+pub use policy::Policy;
+pub use scenario::{Backdrop, Scenario};
+pub use step::{Hold, Step};
+pub use work::{
+    AluWidth, Custom, Futex, Reap, SchbenchParameters, TaobenchParameters, Toil, Work, WorkPhase,
+};
+pub use workers::{Count, Workers};

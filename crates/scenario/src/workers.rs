@@ -1,0 +1,121 @@
+//! Groups of workers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Affinity, MemoryPolicy, Policy, Work};
+
+/// A group of workers that do the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Workers {
+    /// How many.
+    pub count: Count,
+    /// What they do.
+    pub work: Work,
+    /// What the kernel calls them, at most 15 bytes; the work type in lower case if not given.
+    pub comm: Option<String>,
+    /// The name of a process that has these workers as its threads; if not given, each worker is a
+    /// process of its own.
+    pub process: Option<String>,
+    /// The nice value, -20 to 19.
+    pub nice: i32,
+    /// The scheduling policy.
+    pub policy: Policy,
+    /// The CPUs that each is bound to.
+    pub affinity: Affinity,
+    /// Where their memory comes from.
+    pub memory: MemoryPolicy,
+    /// The user that they run as, if not root.
+    pub uid: Option<u32>,
+    /// The group that they run as, if not root.
+    pub gid: Option<u32>,
+}
+
+/// How many workers a group has.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Count {
+    /// That many.
+    Exact(u32),
+    /// That many for each hundred usable CPUs, rounded up; may exceed 100.
+    PercentOfCpus(u32),
+}
+
+impl Workers {
+    /// A group with the kernel's defaults.
+    #[must_use]
+    pub fn new(count: Count, work: Work) -> Self {
+        Self {
+            count,
+            work,
+            comm: None,
+            process: None,
+            nice: 0,
+            policy: Policy::Normal,
+            affinity: Affinity::Inherit,
+            memory: MemoryPolicy::default(),
+            uid: None,
+            gid: None,
+        }
+    }
+
+    /// `count` workers.
+    #[must_use]
+    pub fn exactly(count: u32, work: Work) -> Self {
+        Self::new(Count::Exact(count), work)
+    }
+
+    /// `percent` workers for each hundred usable CPUs.
+    #[must_use]
+    pub fn percent_of_cpus(percent: u32, work: Work) -> Self {
+        Self::new(Count::PercentOfCpus(percent), work)
+    }
+
+    /// Names them.
+    #[must_use]
+    pub fn comm(mut self, comm: &str) -> Self {
+        self.comm = Some(comm.to_owned());
+        self
+    }
+
+    /// Makes them threads of one process of this name.
+    #[must_use]
+    pub fn threads_of(mut self, process: &str) -> Self {
+        self.process = Some(process.to_owned());
+        self
+    }
+
+    /// Sets the nice value.
+    #[must_use]
+    pub fn nice(mut self, nice: i32) -> Self {
+        self.nice = nice;
+        self
+    }
+
+    /// Sets the scheduling policy.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Binds them to CPUs.
+    #[must_use]
+    pub fn affinity(mut self, affinity: Affinity) -> Self {
+        self.affinity = affinity;
+        self
+    }
+
+    /// Sets the memory policy.
+    #[must_use]
+    pub fn memory(mut self, memory: MemoryPolicy) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// Runs them as another user and group.
+    #[must_use]
+    pub fn user(mut self, uid: u32, gid: u32) -> Self {
+        (self.uid, self.gid) = (Some(uid), Some(gid));
+        self
+    }
+}
