@@ -47,9 +47,22 @@ const KEYS: &[Key] = &[
     Key("modules", "kernel modules", r#"modules = ["tcp_diag"]"#),
     Key("tools", "programs of the host", r#"tools = ["ip", "ss"]"#),
     Key("timeout", "a time from 1 ms to 1 h in ms, s, m or h", r#"timeout = "10s""#),
+    Key(
+        "scheduler",
+        "one scheduler or several, declared with `belljar::scheduler!`",
+        "scheduler = [EEVDF, MINE]",
+    ),
+    Key(
+        "staged",
+        "schedulers that operations attach, declared with `belljar::scheduler!`",
+        "staged = [OTHER]",
+    ),
+    Key("limits", "an expression for `Limits`", "limits = Limits::fair()"),
     Key("seed", "a number of 64 bits", "seed = 7"),
     Key("seeds", "a number from 1 to 500, or a range of so many", "seeds = 0..8"),
     Key("expect_fail", "nothing or a part of the reason", r#"expect_fail = "timeout""#),
+    Key("expect_check", "the name of a check", r#"expect_check = "isolation""#),
+    Key("allow_inconclusive", "nothing, true or false", "allow_inconclusive"),
     Key("ignore", "nothing or a reason", r#"ignore = "needs 64 GiB""#),
     Key("crate", "the path of the crate belljar", "crate = ::belljar"),
 ];
@@ -81,10 +94,15 @@ pub(crate) struct Attributes {
     pub(crate) modules: Option<Vec<String>>,
     pub(crate) tools: Option<Vec<String>>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) scheduler: Option<Vec<Path>>,
+    pub(crate) staged: Option<Vec<Path>>,
+    pub(crate) limits: Option<Expr>,
     pub(crate) seed: Option<u64>,
     pub(crate) seeds: Option<Range<u64>>,
     /// Empty: any reason.
     pub(crate) expect_fail: Option<String>,
+    pub(crate) expect_check: Option<String>,
+    pub(crate) allow_inconclusive: Option<bool>,
     /// Empty: no reason given.
     pub(crate) ignore: Option<String>,
 }
@@ -169,9 +187,14 @@ impl Attributes {
             "modules" => self.modules = mistakes.keep(value.words()),
             "tools" => self.tools = mistakes.keep(value.words()),
             "timeout" => self.timeout = mistakes.keep(value.duration()),
+            "scheduler" => self.scheduler = mistakes.keep(value.paths()),
+            "staged" => self.staged = mistakes.keep(value.paths()),
+            "limits" => self.limits = mistakes.keep(value.expr()),
             "seed" => self.seed = mistakes.keep(value.seed()),
             "seeds" => self.seeds = mistakes.keep(value.seeds()),
             "expect_fail" => self.expect_fail = mistakes.keep(value.reason()),
+            "expect_check" => self.expect_check = mistakes.keep(value.name()),
+            "allow_inconclusive" => self.allow_inconclusive = mistakes.keep(value.flag()),
             "ignore" => self.ignore = mistakes.keep(value.reason()),
             key => unreachable!("`{key}` is in KEYS and not here"),
         }
@@ -215,6 +238,31 @@ impl Value {
             }
             None => Err(self.error(&self.word)),
         }
+    }
+
+    /// One path or a list of them.
+    fn paths(&self) -> syn::Result<Vec<Path>> {
+        let path = |expr: &Expr| match ungrouped(expr) {
+            Expr::Path(path) if path.qself.is_none() => Ok(path.path.clone()),
+            _ => Err(self.error(expr)),
+        };
+        let expr = self.expr()?;
+        match &expr {
+            Expr::Array(list) if list.elems.is_empty() => Err(self.error(&expr)),
+            Expr::Array(list) => list.elems.iter().map(path).collect(),
+            one => Ok(vec![path(one)?]),
+        }
+    }
+
+    /// A string that is a word.
+    fn name(&self) -> syn::Result<String> {
+        let expr = self.expr()?;
+        let (text, _) = self.text(&expr)?;
+        let letter = |c: char| c.is_ascii_lowercase() || c == '-';
+        if text.is_empty() || !text.chars().all(letter) {
+            return Err(self.error(&expr));
+        }
+        Ok(text)
     }
 
     fn topology(&self) -> syn::Result<Topology> {

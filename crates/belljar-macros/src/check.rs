@@ -28,6 +28,8 @@ pub(crate) struct Axes {
     pub(crate) machines: Vec<Machine>,
     pub(crate) modes: Vec<&'static str>,
     pub(crate) kernels: Vec<String>,
+    /// Positions in the list of schedulers.
+    pub(crate) schedulers: Vec<usize>,
     pub(crate) seeds: Vec<u64>,
 }
 
@@ -75,6 +77,7 @@ pub(crate) fn check(attributes: &Attributes, mistakes: &mut Mistakes) -> Axes {
         machines: machines(attributes, mistakes),
         modes: if attributes.seeds.is_some() { vec!["det"] } else { modes },
         kernels: attributes.kernel.clone().unwrap_or_default(),
+        schedulers: (0..attributes.scheduler.iter().flatten().count()).collect(),
         seeds,
     }
 }

@@ -96,7 +96,7 @@ fn case(
     belljar: &Path,
 ) -> TokenStream {
     let private = quote!(#belljar::__private);
-    let Function { name, argument, output, .. } = function;
+    let Function { name, argument, makes_scenario, output, .. } = function;
     let texts = |list: &Option<Vec<String>>| {
         let list = list.iter().flatten();
         quote!(&[#(#list),*])
@@ -118,16 +118,33 @@ fn case(
         }
         None => quote_spanned!(called.span()=> #called()),
     };
-    let ctx = argument.as_ref().map_or_else(|| quote!(_), |_| quote!(ctx));
+    let given = argument.as_ref().map_or_else(|| quote!(_), |_| quote!(ctx));
     let file = quote_spanned!(name.span()=> ::core::file!());
     let line = quote_spanned!(name.span()=> ::core::line!());
     let name = name.to_string();
+    let (body, scenario) = if *makes_scenario {
+        (quote!(#private::play_declared), quote!(::core::option::Option::Some(|#given| #call)))
+    } else {
+        let body = quote!(|#given| #private::IntoEnded::into_ended(#call));
+        (body, quote!(::core::option::Option::None))
+    };
+    let limits = match &attributes.limits {
+        Some(limits) => quote!(|| #limits),
+        None => quote!(#private::Limits::default),
+    };
+    let staged = attributes.staged.iter().flatten();
+    let expect_check = option(attributes.expect_check.as_ref());
+    let allow_inconclusive = attributes.allow_inconclusive.unwrap_or_default();
     let variants = variants.iter().map(|variant| {
         let label = &variant.label;
         let topology = option(variant.machine.as_ref().map(|machine| &machine.topology));
         let preset = option(variant.machine.as_ref().and_then(|machine| machine.preset));
         let mode = option(variant.mode);
         let kernel = option(variant.kernel.as_ref());
+        let scheduler = option(variant.scheduler.map(|at| {
+            let path = &attributes.scheduler.as_deref().unwrap_or_default()[at];
+            quote!(&#path)
+        }));
         let seed = option(variant.seed);
         quote! {
             #private::Variant {
@@ -136,6 +153,7 @@ fn case(
                 preset: #preset,
                 mode: #mode,
                 kernel: #kernel,
+                scheduler: #scheduler,
                 seed: #seed,
             }
         }
@@ -147,13 +165,18 @@ fn case(
             manifest_dir: ::core::env!("CARGO_MANIFEST_DIR"),
             file: #file,
             line: #line,
-            body: |#ctx| #private::IntoEnded::into_ended(#call),
+            body: #body,
+            scenario: #scenario,
+            limits: #limits,
+            staged: &[#(&#staged),*],
             memory_mib: #memory_mib,
             needs: #needs,
             modules: #modules,
             tools: #tools,
             timeout_ms: #timeout_ms,
             expect_fail: #expect_fail,
+            expect_check: #expect_check,
+            allow_inconclusive: #allow_inconclusive,
             ignore: #ignore,
             variants: &[#(#variants),*],
         }

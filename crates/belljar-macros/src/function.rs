@@ -21,6 +21,8 @@ pub(crate) struct Function {
     pub(crate) name: Ident,
     /// The type of the argument, if there is one.
     pub(crate) argument: Option<Type>,
+    /// Whether it makes a `Scenario` to be played, rather than being the body itself.
+    pub(crate) makes_scenario: bool,
     /// Where the type of the result is written.
     pub(crate) output: Span,
     /// The function itself, private, with the attributes that are left.
@@ -83,7 +85,9 @@ impl Function {
             ReturnType::Default => name.span(),
             ReturnType::Type(_, output) => output.span(),
         };
-        Self { cfgs, docs, lints, ignores, vis, name, argument, output, item }
+        let makes_scenario =
+            matches!(&item.sig.output, ReturnType::Type(_, output) if is_scenario(output));
+        Self { cfgs, docs, lints, ignores, vis, name, argument, makes_scenario, output, item }
     }
 
     /// The reason in `#[ignore]`, empty where it has none.
@@ -123,6 +127,11 @@ fn shape(item: &ItemFn, mistakes: &mut Mistakes) {
     } else if let Some(second) = sig.inputs.iter().nth(1) {
         wrong(second.span(), "takes `ctx: &Ctx` or nothing: what else it needs is in the `Ctx`");
     }
+}
+
+fn is_scenario(output: &Type) -> bool {
+    let Type::Path(path) = output else { return false };
+    path.path.segments.last().is_some_and(|last| last.ident == "Scenario")
 }
 
 fn is(attr: &Attribute, names: &[&str]) -> bool {

@@ -54,7 +54,9 @@ use proc_macro::TokenStream;
 /// # fn main() {}
 /// ```
 ///
-/// The function takes `&Ctx` or nothing, and returns `()` or a `Result`. It is free of generics,
+/// The function takes `&Ctx` or nothing, and returns `()` or a `Result`. Or it takes `&Topology` or
+/// nothing and returns a `Scenario`: then it is called on the host, too, to check and show what it
+/// makes, and belljar plays the scenario in the guest. It is free of generics,
 /// `async`, `const`, `unsafe` and `extern`. Its `#[cfg]`, lint and documentation attributes keep
 /// their meaning, and so does `#[ignore]`. In place of `#[should_panic]` there is `expect_fail`.
 ///
@@ -86,14 +88,19 @@ use proc_macro::TokenStream;
 /// | `needs = ["sched_ext", "config:CONFIG_PSI"]` | what the kernel must be able to do | nothing |
 /// | `modules = ["tcp_diag"]` | kernel modules to load first | none |
 /// | `tools = ["ip", "ss"]` | programs of the host to take along | none |
+/// | `scheduler = MINE`, `scheduler = [EEVDF, MINE]` | what schedules, declared with `belljar::scheduler!`; a test for each | the kernel's own |
+/// | `staged = [OTHER]` | schedulers that operations of the scenario attach | none |
 /// | `seed = 7` | the seed of the `Ctx` and its random numbers, 64 bits | belljar chooses |
 /// | `seeds = 8`, `seeds = 8..16` | a test for each seed from 0, or in the range; up to 500; means `mode = "det"` | |
 ///
 /// | the verdict | meaning | if not given |
 /// | --- | --- | --- |
 /// | `timeout = "10s"` | how long the body may take, in `ms`, `s`, `m` or `h`, up to 1 h | the workspace's |
+/// | `limits = Limits::fair()` | what scenarios are held to, over the scheduler's limits | `Limits::default()` |
 /// | `expect_fail` | the test passes if it fails | it must pass |
 /// | `expect_fail = "lost wakeup"` | only if the reason contains this | |
+/// | `expect_check = "isolation"` | the test passes if this check fails, and no other | |
+/// | `allow_inconclusive` | an inconclusive run does not fail the test | it does |
 /// | `ignore`, `ignore = "takes an hour"` | runs only when asked for, as with `#[ignore]` | runs |
 ///
 /// | for belljar itself | meaning | if not given |
@@ -104,7 +111,7 @@ use proc_macro::TokenStream;
 ///
 /// With one value for everything, `fn name` becomes the test `name`. Several values make a module
 /// `name` with a test for each combination, at most 500, called after the values that vary, in this
-/// order: `on_4cpu_2llc_nosmt`, `det`, `kernel_debian_sid`, `seed_3`, joined by `_`. So
+/// order: `on_4cpu_2llc_nosmt`, `det`, `kernel_debian_sid`, `mine`, `seed_3`, joined by `_`. So
 /// `cargo test name::` runs all of them, and
 /// `cargo test name::on_4cpu_2llc_nosmt_det` those.
 ///

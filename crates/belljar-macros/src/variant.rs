@@ -16,25 +16,27 @@ pub(crate) struct Variant {
     pub(crate) machine: Option<Machine>,
     pub(crate) mode: Option<&'static str>,
     pub(crate) kernel: Option<String>,
+    /// Its position in the list of schedulers.
+    pub(crate) scheduler: Option<usize>,
     pub(crate) seed: Option<u64>,
 }
 
-/// All variants: presets outermost, then modes, kernels and seeds.
+/// All variants: presets outermost, then modes, kernels, schedulers and seeds.
 pub(crate) fn variants(
     axes: &Axes,
     attributes: &Attributes,
     mistakes: &mut Mistakes,
 ) -> Vec<Variant> {
-    let Axes { machines, modes, kernels, seeds } = axes;
-    let lengths = [machines.len(), modes.len(), kernels.len(), seeds.len()];
+    let Axes { machines, modes, kernels, schedulers, seeds } = axes;
+    let lengths = [machines.len(), modes.len(), kernels.len(), schedulers.len(), seeds.len()];
     let counts = lengths.map(|length| length.max(1) as u64);
     let count = counts.into_iter().fold(1, u64::saturating_mul);
     if count > VARIANTS_MAX {
-        let last = attributes.last_of(&["presets", "mode", "kernel", "seeds"]);
-        let [machines, modes, kernels, seeds] = counts;
+        let last = attributes.last_of(&["presets", "mode", "kernel", "scheduler", "seeds"]);
+        let [machines, modes, kernels, schedulers, seeds] = counts;
         let message = format!(
             "this makes {count} tests (presets {machines} * modes {modes} * kernels {kernels} * \
-             seeds {seeds}): {VARIANTS_MAX} is the most for one function"
+             schedulers {schedulers} * seeds {seeds}): {VARIANTS_MAX} is the most for one function"
         );
         mistakes.add(last.map_or_else(Span::call_site, |word| word.span()), message);
         return Vec::new();
@@ -43,12 +45,17 @@ pub(crate) fn variants(
     for machine in options(machines) {
         for mode in options(modes) {
             for kernel in options(kernels) {
-                for seed in options(seeds) {
+                for (scheduler, seed) in options(schedulers)
+                    .flat_map(|scheduler| options(seeds).map(move |seed| (scheduler, seed)))
+                {
                     let preset = machine.and_then(|machine| machine.preset);
                     let parts = [
                         preset.map(|preset| format!("on_{}", word(preset))),
                         mode.map(|mode| (*mode).to_owned()),
                         kernel.map(|kernel| format!("kernel_{}", word(kernel))),
+                        scheduler.map(|&at| {
+                            last_word(&attributes.scheduler.as_deref().unwrap_or_default()[at])
+                        }),
                         seed.map(|seed| format!("seed_{seed}")),
                     ];
                     let varying = parts.into_iter().zip(lengths).filter(|(_, length)| *length > 1);
@@ -57,6 +64,7 @@ pub(crate) fn variants(
                         machine: machine.cloned(),
                         mode: mode.copied(),
                         kernel: kernel.cloned(),
+                        scheduler: scheduler.copied(),
                         seed: seed.copied(),
                     });
                 }
@@ -65,9 +73,10 @@ pub(crate) fn variants(
     }
     let mut labels = BTreeSet::new();
     if let Some(twice) = variants.iter().find(|variant| !labels.insert(variant.label.as_str())) {
-        // Only kernels can do this: their names have characters that identifiers have not.
+        // Kernels' names have characters that identifiers have not; schedulers may be given twice.
         let message = format!("two tests would be called `{}`", twice.label);
-        mistakes.add(attributes.place("kernel"), message);
+        let last = attributes.last_of(&["kernel", "scheduler"]);
+        mistakes.add(last.map_or_else(Span::call_site, |word| word.span()), message);
     }
     variants
 }
@@ -76,6 +85,11 @@ pub(crate) fn variants(
 fn options<T>(axis: &[T]) -> impl Iterator<Item = Option<&T>> {
     let none = axis.is_empty().then_some(None);
     axis.iter().map(Some).chain(none)
+}
+
+/// A scheduler's word in a label: the name that it is declared by.
+fn last_word(path: &syn::Path) -> String {
+    path.segments.last().map(|last| word(&last.ident.to_string())).unwrap_or_default()
 }
 
 /// The characters of an identifier: lower case, and `_` for all that identifiers cannot hold.
@@ -113,6 +127,7 @@ mod tests {
             }),
             mode: Some("det"),
             kernel: Some("debian:sid".to_owned()),
+            scheduler: None,
             seed: Some(0),
         };
         assert_eq!(expanded(one), Ok(vec![expected]));
@@ -143,11 +158,24 @@ mod tests {
     }
 
     #[test]
+    fn schedulers_are_an_axis_of_their_own() {
+        assert_eq!(
+            labels("scheduler = [EEVDF, schedulers::MINE], seeds = 2"),
+            ["eevdf_seed_0", "eevdf_seed_1", "mine_seed_0", "mine_seed_1"]
+        );
+        assert_eq!(labels("scheduler = MINE"), [""]);
+        assert_eq!(
+            expanded("scheduler = [a::X, b::X]").unwrap_err(),
+            "two tests would be called `x`"
+        );
+    }
+
+    #[test]
     fn too_many_and_ambiguous_variants_are_refused() {
         assert_eq!(labels("seeds = 500").len(), 500);
         assert_eq!(
             expanded("presets, seeds = 100").unwrap_err(),
-            "this makes 700 tests (presets 7 * modes 1 * kernels 1 * seeds 100): \
+            "this makes 700 tests (presets 7 * modes 1 * kernels 1 * schedulers 1 * seeds 100): \
              500 is the most for one function"
         );
         assert_eq!(

@@ -36,6 +36,16 @@ mod suite {
         assert_eq!(ctx.0, self::SECRET.0);
     }
 
+    static MINE: belljar::Scheduler = belljar::Scheduler("mine");
+
+    /// Played, not run.
+    #[test(scheduler = [MINE, self::OTHER], staged = MINE, limits = belljar::Limits(3))]
+    fn played(_: &belljar::Topology) -> belljar::Scenario {
+        belljar::Scenario("steady")
+    }
+
+    static OTHER: belljar::Scheduler = belljar::Scheduler("other");
+
     #[test(llcs = 2, crate = super::renamed)]
     fn r#match() {}
 
@@ -111,6 +121,7 @@ mod table {
                 "deeper::suite::suite",
                 "ignored_by_attribute",
                 "ignored_by_key",
+                "played",
                 "public_with_all_of_it",
                 "r#loop",
                 "r#match",

@@ -15,12 +15,17 @@ fn __belljar_name(variant: usize) {
         file: ::core::file!(),
         line: ::core::line!(),
         body: |_| crate::__private::IntoEnded::into_ended(name()),
+        scenario: ::core::option::Option::None,
+        limits: crate::__private::Limits::default,
+        staged: &[],
         memory_mib: ::core::option::Option::None,
         needs: &[],
         modules: &[],
         tools: &[],
         timeout_ms: ::core::option::Option::None,
         expect_fail: ::core::option::Option::Some(""),
+        expect_check: ::core::option::Option::None,
+        allow_inconclusive: false,
         ignore: ::core::option::Option::Some("slow"),
         variants: &[
             crate::__private::Variant {
@@ -29,6 +34,7 @@ fn __belljar_name(variant: usize) {
                 preset: ::core::option::Option::None,
                 mode: ::core::option::Option::Some("tcg"),
                 kernel: ::core::option::Option::None,
+                scheduler: ::core::option::Option::None,
                 seed: ::core::option::Option::Some(7u64),
             },
             crate::__private::Variant {
@@ -37,6 +43,7 @@ fn __belljar_name(variant: usize) {
                 preset: ::core::option::Option::None,
                 mode: ::core::option::Option::Some("det"),
                 kernel: ::core::option::Option::None,
+                scheduler: ::core::option::Option::None,
                 seed: ::core::option::Option::Some(7u64),
             },
         ],

@@ -7,11 +7,25 @@
 /// What a test body is given.
 pub struct Ctx(pub &'static str);
 
+/// What a scenario's cgroups and CPUs are resolved against.
+pub struct Topology;
+
+/// What a test may make instead of being the body itself.
+pub struct Scenario(pub &'static str);
+
+/// What a run is held to.
+#[derive(Default)]
+pub struct Limits(pub u32);
+
+/// A scheduler under test.
+pub struct Scheduler(pub &'static str);
+
 /// The interface of generated code.
 pub mod __private {
     pub use linkme;
 
-    use super::Ctx;
+    pub use super::Limits;
+    use super::{Ctx, Scenario, Scheduler, Topology};
 
     /// One test function.
     pub struct Case {
@@ -21,12 +35,17 @@ pub mod __private {
         pub file: &'static str,
         pub line: u32,
         pub body: fn(&Ctx) -> Ended,
+        pub scenario: Option<fn(&Topology) -> Scenario>,
+        pub limits: fn() -> Limits,
+        pub staged: &'static [&'static Scheduler],
         pub memory_mib: Option<u32>,
         pub needs: &'static [&'static str],
         pub modules: &'static [&'static str],
         pub tools: &'static [&'static str],
         pub timeout_ms: Option<u64>,
         pub expect_fail: Option<&'static str>,
+        pub expect_check: Option<&'static str>,
+        pub allow_inconclusive: bool,
         pub ignore: Option<&'static str>,
         pub variants: &'static [Variant],
     }
@@ -38,6 +57,7 @@ pub mod __private {
         pub preset: Option<&'static str>,
         pub mode: Option<&'static str>,
         pub kernel: Option<&'static str>,
+        pub scheduler: Option<&'static Scheduler>,
         pub seed: Option<u64>,
     }
 
@@ -62,6 +82,11 @@ pub mod __private {
         }
     }
 
+    /// The body of a test that makes a scenario.
+    pub fn play_declared(_: &Ctx) -> Ended {
+        Ended(Ok(()))
+    }
+
     /// All cases of the test binary.
     #[linkme::distributed_slice]
     pub static CASES: [Case];
@@ -72,6 +97,10 @@ pub mod __private {
         let (_crate, path) = case.name.split_once("::").unwrap();
         let expected = [path, label].join(if label.is_empty() { "" } else { "::" });
         assert_eq!(std::thread::current().name(), Some(expected.as_str()));
+        if let Some(scenario) = case.scenario {
+            assert_eq!(scenario(&Topology).0, "steady");
+            assert_eq!((case.limits)().0, 3);
+        }
         match ((case.body)(&Ctx("in the guest")).0, case.expect_fail) {
             (Ok(()), None) => {}
             (Err(error), Some(part)) if error.contains(part) => {}
