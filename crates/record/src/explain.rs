@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::outcome::Outcome;
+use belljar_verdict::Outcome;
+
 use crate::reason::Reason;
 use crate::record::Record;
 use crate::text::{Tail, duration_ns, one_line, printable};

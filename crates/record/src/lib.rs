@@ -56,9 +56,10 @@
 //!
 //! # What this crate must never depend on
 //!
-//! No other crate of the workspace: whoever reads records needs no VM, no kernel and no QEMU, and
-//! the words for modes, topologies and kernels are plain text here. It starts no process but `git`,
-//! and writes nothing outside of the directory that it is given.
+//! Any other crate of the workspace but `belljar-verdict` (and `belljar-topology` through it): whoever
+//! reads records needs no VM, no kernel and no QEMU, and the words for modes, topologies and kernels
+//! are plain text here. It starts no process but `git`, and writes nothing outside of the directory
+//! that it is given.
 #![forbid(unsafe_code)]
 
 mod directory;
@@ -68,7 +69,6 @@ mod host;
 mod identity;
 #[cfg(feature = "junit")]
 mod junit;
-mod outcome;
 mod project;
 mod read;
 mod reason;
@@ -79,6 +79,7 @@ mod target;
 mod testing;
 mod text;
 
+pub use belljar_verdict::Outcome;
 pub use directory::{Directory, WriteError, said_path};
 pub use format::FormatVersion;
 pub use host::Host;
@@ -86,7 +87,6 @@ pub use identity::{Identity, VariantHash, VariantHashError, VariantInputs};
 pub use jiff::Timestamp;
 #[cfg(feature = "junit")]
 pub use junit::junit;
-pub use outcome::Outcome;
 pub use project::Project;
 pub use read::{Collected, ReadError, read, read_all, read_said};
 pub use reason::{Place, Reason};

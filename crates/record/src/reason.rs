@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use belljar_verdict::Outcome;
 use serde::{Deserialize, Serialize};
 
-use crate::outcome::Outcome;
 use crate::text::{duration_ns, one_line};
 
 /// Why a run came to its outcome, with the facts as fields.

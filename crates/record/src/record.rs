@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use belljar_verdict::Outcome;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::format::FormatVersion;
 use crate::host::Host;
 use crate::identity::Identity;
-use crate::outcome::Outcome;
 use crate::project::Project;
 use crate::reason::Reason;
 use crate::said::Digest;

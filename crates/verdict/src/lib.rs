@@ -7,5 +7,7 @@
 
 pub mod evidence;
 mod limits;
+mod outcome;
 
 pub use limits::Limits;
+pub use outcome::Outcome;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// rather than passed.
 ///
 /// ```
-/// use belljar_record::Outcome;
+/// use belljar_verdict::Outcome;
 ///
 /// assert!(Outcome::Fail > Outcome::Inconclusive);
 /// assert_eq!(Outcome::Skip.merge(Outcome::Pass), Outcome::Pass);
