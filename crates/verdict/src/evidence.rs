@@ -199,7 +199,7 @@ pub struct Latency {
 }
 
 /// What a worker did in one step.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Slice {
     /// The step, from 0.
     pub step: u32,
@@ -215,6 +215,16 @@ pub struct Slice {
     pub iterations: u64,
     /// Migrations seen in the step's hold.
     pub migrations: u64,
+    /// Those of [`migrations`](Self::migrations) that went to another node.
+    #[serde(default)]
+    pub node_migrations: u64,
+    /// The longest time between two checkpoints, both in the step's hold; the hold's beginning and end
+    /// count as checkpoints.
+    #[serde(default)]
+    pub gap: Gap,
+    /// Wake latencies of the step's hold; `None` where they are kept for the worker's whole life only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wake: Option<Latency>,
 }
 
 /// How a worker ended.

@@ -8,6 +8,7 @@
 pub mod evidence;
 mod limits;
 mod outcome;
+pub mod text;
 
 pub use limits::Limits;
 pub use outcome::Outcome;
