@@ -1,0 +1,337 @@
+//! Reports of a whole run. Each is made of [`Results`] and nothing else.
+
+mod csv;
+mod html;
+mod markdown;
+mod number;
+mod plot;
+mod svg;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::metric::Metric;
+use crate::results::{Results, Row};
+
+/// The directory of reports in a run's directory.
+const REPORT_DIRECTORY: &str = "report";
+
+/// Why reports are not there, or are still there.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}", .path.display())]
+pub struct PublishError {
+    action: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PublishError {
+    move |source| PublishError { action, path: path.to_owned(), source }
+}
+
+impl Results {
+    /// The rows as comma-separated values, with a line of names first.
+    pub fn csv(&self) -> String {
+        csv::csv(self)
+    }
+
+    /// Everything as one JSON object.
+    pub fn json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("plain figures can be written");
+        text.push('\n');
+        text
+    }
+
+    /// For a terminal or a repository.
+    pub fn markdown(&self) -> String {
+        markdown::markdown(self)
+    }
+
+    /// One page with plots that needs no other file.
+    pub fn html(&self) -> String {
+        html::html(self)
+    }
+
+    /// Writes `results.csv`, `results.json`, `results.md` and `report.html` into `report` in a run's
+    /// directory, in place of what is there; all of them or none. Gives that directory.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`] when the file system says no.
+    pub fn publish(&self, run: &Path) -> Result<PathBuf, PublishError> {
+        let staged = tempfile::Builder::new().prefix(".report-").tempdir_in(run);
+        let staged = staged.map_err(failed("make a directory in", run))?;
+        for (name, text) in [
+            ("results.csv", self.csv()),
+            ("results.json", self.json()),
+            ("results.md", self.markdown()),
+            ("report.html", self.html()),
+        ] {
+            let path = staged.path().join(name);
+            fs::write(&path, text).map_err(failed("write", &path))?;
+        }
+        withdraw(run)?;
+        let path = run.join(REPORT_DIRECTORY);
+        let staged_path = staged.keep();
+        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        let moved = fs::set_permissions(&staged_path, readable)
+            .and_then(|()| fs::rename(&staged_path, &path));
+        moved.map_err(failed("move the reports to", &path))?;
+        Ok(path)
+    }
+}
+
+/// Removes the reports of a run that is not, or no longer, whole.
+///
+/// # Errors
+///
+/// [`PublishError`] when they are there and stay.
+pub fn withdraw(run: &Path) -> Result<(), PublishError> {
+    let path = run.join(REPORT_DIRECTORY);
+    match fs::remove_dir_all(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(failed("remove the old reports in", &path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The labels that rows have besides family and rate, in the order in which they first appear.
+fn axes_of<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Vec<&'a str> {
+    let mut axes = Vec::new();
+    for row in rows {
+        for (name, _) in row.key.labels() {
+            if !["family", "rate"].contains(&name) && !axes.contains(&name) {
+                axes.push(name);
+            }
+        }
+    }
+    axes
+}
+
+/// What a table for people shows of a row.
+const SHOWN: [(Metric, &str); 10] = [
+    (Metric::ThroughputPerS, "items/s"),
+    (Metric::LatencyP50Ns, "p50"),
+    (Metric::LatencyP95Ns, "p95"),
+    (Metric::LatencyP99Ns, "p99"),
+    (Metric::LatencyP999Ns, "p99.9"),
+    (Metric::LatencyMaxNs, "max"),
+    (Metric::ClientCpuPct, "client CPU"),
+    (Metric::ServerCpuPct, "server CPU"),
+    (Metric::TotalCpuPct, "both"),
+    (Metric::CpuNsPerOperation, "CPU per op"),
+];
+
+/// A figure for people, with its unit.
+fn figure_text(metric: Metric, value: f64) -> String {
+    match metric {
+        Metric::ThroughputPerS | Metric::OperationsPerS => number::count(value),
+        Metric::ClientCpuPct | Metric::ServerCpuPct | Metric::TotalCpuPct => {
+            format!("{value:.0} %")
+        }
+        _ => number::nanoseconds(value),
+    }
+}
+
+/// What the run was measured on and how, as pairs of a name and a text.
+fn facts(results: &Results) -> Vec<(&'static str, String)> {
+    let environment = &results.environment;
+    let host = &environment.host;
+    let policy = &results.matrix.policy;
+    let unknown = || String::from("unknown");
+    let mut facts = Vec::new();
+    let cpus = host.cpus.map_or_else(unknown, |cpus| cpus.to_string());
+    let model = host.cpu_model.clone().unwrap_or_else(unknown);
+    let memory = host.memory_mib.map_or_else(unknown, |mib| format!("{mib} MiB"));
+    facts.push(("machine", format!("{model}; {cpus} CPUs; {memory} of memory")));
+    let kernel = host.kernel_release.clone().unwrap_or_else(unknown);
+    let os = host.os.clone().unwrap_or_else(unknown);
+    facts.push(("system", format!("Linux {kernel}; {os}")));
+    let governor = environment.governor.clone();
+    let governor = governor.unwrap_or_else(|| String::from("not the kernel's to choose"));
+    let load = environment.load_1min.map_or_else(unknown, |load| format!("{load:.2}"));
+    facts.push(("CPU clock", format!("{governor}; load before the run {load}")));
+    let pinned = |cpus: &Option<belljar_topology::CpuSet>| {
+        cpus.as_ref().map_or_else(|| String::from("any CPU"), |cpus| format!("CPUs {cpus}"))
+    };
+    let (client, server) = (pinned(&policy.client_cpus), pinned(&policy.server_cpus));
+    facts.push(("placement", format!("clients on {client}; servers on {server}")));
+    facts.push(("code", environment.project.short().unwrap_or_else(unknown)));
+    facts.push(("measured", format!("{} to {}", results.begun_at, results.ended_at)));
+    let samples = format!("{} of each row", policy.samples);
+    let interrupted = match results.interrupted {
+        0 => String::new(),
+        1 => String::from("; one was interrupted and measured again"),
+        more => format!("; {more} were interrupted and measured again"),
+    };
+    facts.push((
+        "samples",
+        format!("{samples}, in an order from seed {}{interrupted}", results.seed),
+    ));
+    facts
+}
+
+/// How the figures come about, in sentences.
+fn method(results: &Results) -> Vec<String> {
+    let policy = &results.matrix.policy;
+    let mut method = vec![
+        format!(
+            "A row is the median of {} samples, each column by itself. All rows have a sample before \
+             any has the next, in a random order.",
+            policy.samples
+        ),
+        format!(
+            "Without its lowest and its highest sample, a row's throughput may differ {}-fold at most. \
+             Other processes may use {} CPUs at most. One row that breaks this, fails or is missing, \
+             and nothing is published.",
+            policy.spread_max, policy.foreign_cpus_max
+        ),
+        String::from(
+            "Latency is the time of one operation. At a fixed rate it counts from when the operation \
+             was due.",
+        ),
+        String::from(
+            "CPU is what the kernel counted for the process during the client's life, in percent of \
+             one CPU.",
+        ),
+    ];
+    if let Some(comparison) = results.comparisons.first() {
+        method.push(format!(
+            "A comparison is the median of the ratios of {} pairs of samples, measured one right after \
+             the other in turns. The interval holds the true median with a probability of {:.1} %; of \
+             comparisons without any difference about one in {:.0} looks like one.",
+            comparison.pairs,
+            comparison.ratio.confidence * 100.0,
+            1.0 / (1.0 - comparison.ratio.confidence).max(1e-3)
+        ));
+    }
+    method
+}
+
+/// In one line: whether the limits are met.
+fn verdict(results: &Results) -> String {
+    let (all, missed) = (results.limits.len(), results.missed().count());
+    match (all, missed) {
+        (0, _) => String::from("no limits declared"),
+        (1, 0) => String::from("PASS: the limit is met"),
+        (_, 0) => format!("PASS: all {all} limits are met"),
+        _ => format!(
+            "FAIL: {missed} of {all} limits {} missed",
+            if missed == 1 { "is" } else { "are" }
+        ),
+    }
+}
+
+/// The value of a checked limit, and what it should be.
+fn limit_texts(check: &crate::results::LimitCheck) -> (String, String) {
+    let limit = &check.limit;
+    let is_ratio = limit.relative_to.is_some();
+    let text = |value: f64| match (value.is_finite(), is_ratio) {
+        (false, _) => String::from("none"),
+        (true, true) => format!("{value:.2}x"),
+        (true, false) => figure_text(limit.metric, value),
+    };
+    let floor = limit.at_least.map(|floor| format!("at least {}", text(floor)));
+    let ceiling = limit.at_most.map(|ceiling| format!("at most {}", text(ceiling)));
+    let wanted: Vec<String> = [floor, ceiling].into_iter().flatten().collect();
+    let of = limit.relative_to.as_ref().map(|other| format!(" of {other}")).unwrap_or_default();
+    (text(check.value), format!("{}{of}", wanted.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::judge;
+    use crate::testing::{complete, with_throughputs};
+
+    #[test]
+    fn reports_are_published_together_and_withdrawn_together() {
+        let run = tempfile::tempdir().unwrap();
+        let results = judge(&complete(&["base", "new"])).unwrap();
+        for _ in 0..2 {
+            let path = results.publish(run.path()).unwrap();
+            let mut names: Vec<_> = fs::read_dir(&path)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            assert_eq!(names, ["report.html", "results.csv", "results.json", "results.md"]);
+            assert_eq!(fs::read_dir(run.path()).unwrap().count(), 1, "nothing else is left");
+        }
+        withdraw(run.path()).unwrap();
+        withdraw(run.path()).unwrap();
+        assert_eq!(fs::read_dir(run.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn csv_has_every_row_under_one_header() {
+        let csv = judge(&complete(&[])).unwrap().csv();
+        let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+        assert_eq!(lines.len(), 10);
+        assert!(lines.iter().all(|line| line.len() == lines[0].len()));
+        assert_eq!(
+            lines[0][..6],
+            ["family", "client", "server", "rate_per_s", "samples", "throughput_per_s"]
+        );
+        assert_eq!(lines[1][..6], ["ping", "rust", "rust", "max", "5", "1000"]);
+        assert_eq!(lines[9][..6], ["copy", "c", "", "max", "5", "1000"]);
+        let column = |name| lines[0].iter().position(|&column| column == name).unwrap();
+        assert_eq!(lines[1][column("latency_p50_ns")], "9000");
+        assert_eq!(
+            (lines[9][column("latency_p50_ns")], lines[9][column("server_cpu_pct")]),
+            ("", "")
+        );
+    }
+
+    #[test]
+    fn json_is_whole() {
+        let json: serde_json::Value =
+            serde_json::from_str(&judge(&complete(&["a", "b"])).unwrap().json()).unwrap();
+        assert_eq!(json["passed"], true);
+        assert_eq!(json["rows"].as_array().unwrap().len(), 18);
+        assert_eq!(json["rows"][0]["samples"].as_array().unwrap().len(), 5);
+        assert_eq!(json["rows"][0]["figures"]["latency_p50_ns"], 9000.0);
+        assert_eq!(json["comparisons"][0]["metric"], "throughput_per_s");
+    }
+
+    #[test]
+    fn markdown_says_what_is_missed() {
+        let mut state = complete(&[]);
+        with_throughputs(&mut state, 0, &[899.0; 5]);
+        let text = judge(&state).unwrap().markdown();
+        for expected in [
+            "# Pings\n",
+            "**FAIL: 1 of 6 limits is missed**",
+            "| family=ping client=rust server=rust rate=max | operations_per_s | 899 | at least 900 | **missed** |",
+            "| rust | c | 1000 | 1000 | 9.0 µs |",
+            "| c | max | 1000 | - |",
+        ] {
+            assert!(text.contains(expected), "{expected}\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_page_needs_nothing_else_and_is_well_formed() {
+        let mut state = complete(&["base", "new"]);
+        state.begun.matrix.title = String::from("<script>alert(1)</script> & \"more\"");
+        let html = judge(&state).unwrap().html();
+        assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;more&quot;"));
+        for outside in ["<script", "http://", "https://", "src=", "@import", "url("] {
+            assert!(!html.contains(outside), "{outside}");
+        }
+        // Every tag is closed in its turn.
+        let mut open = Vec::new();
+        for tag in html.split('<').skip(1).map(|rest| rest.split('>').next().unwrap()) {
+            let name = tag.trim_start_matches('/').split([' ', '\n', '/']).next().unwrap();
+            match () {
+                () if tag.starts_with('!') || tag.ends_with('/') || name == "meta" => {}
+                () if tag.starts_with('/') => assert_eq!(open.pop(), Some(name)),
+                () => open.push(name),
+            }
+        }
+        assert!(open.is_empty(), "{open:?}");
+        assert!(!html.contains("NaN") && !html.contains("inf\""));
+    }
+}

@@ -1,0 +1,184 @@
+//! One page with plots, without scripts, and without anything from elsewhere.
+
+use std::fmt::Write as _;
+
+use crate::metric::Metric;
+use crate::report::svg::escape;
+use crate::report::{SHOWN, axes_of, facts, figure_text, limit_texts, method, plot, verdict};
+use crate::results::{Comparison, LimitCheck, Results, Row};
+
+/// The report as HTML.
+pub(super) fn html(results: &Results) -> String {
+    let title = escape(&results.matrix.title);
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{title}</title>\n<style>\n{}</style>\n</head>\n<body>\n<h1>{title}</h1>\n",
+        include_str!("page.css")
+    );
+    write_paragraph(&mut page, &results.matrix.description);
+    let class = match (results.limits.is_empty(), results.is_good()) {
+        (true, _) => "neutral",
+        (false, true) => "good",
+        (false, false) => "bad",
+    };
+    let _ = writeln!(page, "<div class=\"verdict {class}\">{}</div>", verdict(results));
+    write_facts(&mut page, results);
+    if !results.limits.is_empty() {
+        write_limits(&mut page, &results.limits);
+    }
+    if !results.comparisons.is_empty() {
+        write_comparisons(&mut page, &results.comparisons);
+    }
+    for family in &results.matrix.families {
+        let rows: Vec<&Row> =
+            results.rows.iter().filter(|row| row.key.family() == family.name).collect();
+        let _ = writeln!(page, "<h2>{}</h2>", escape(&family.name));
+        write_paragraph(&mut page, &family.description);
+        write_plots(&mut page, &family.name, &rows);
+        write_table(&mut page, &rows);
+    }
+    page.push_str("<h2>How this was measured</h2>\n<ul>\n");
+    for sentence in method(results) {
+        let _ = writeln!(page, "<li>{}</li>", escape(&sentence));
+    }
+    page.push_str("</ul>\n");
+    write_programs(&mut page, results);
+    page.push_str("</body>\n</html>\n");
+    page
+}
+
+fn write_paragraph(page: &mut String, text: &str) {
+    if !text.trim().is_empty() {
+        let _ = writeln!(page, "<p>{}</p>", escape(text.trim()));
+    }
+}
+
+fn write_facts(page: &mut String, results: &Results) {
+    page.push_str("<dl>\n");
+    for (name, fact) in facts(results) {
+        let _ = writeln!(page, "<dt>{name}</dt><dd>{}</dd>", escape(&fact));
+    }
+    page.push_str("</dl>\n");
+}
+
+fn write_programs(page: &mut String, results: &Results) {
+    page.push_str("<details><summary>Programs</summary>\n<table>\n");
+    page.push_str("<tr><th class=\"word\">program</th><th class=\"word\">BLAKE3</th></tr>\n");
+    for program in &results.environment.programs {
+        let path = escape(&program.path.display().to_string());
+        let hash = escape(&program.hash);
+        let _ = writeln!(
+            page,
+            "<tr><td class=\"word\">{path}</td><td class=\"word\"><code>{hash}</code></td></tr>"
+        );
+    }
+    page.push_str("</table></details>\n");
+}
+
+fn write_limits(page: &mut String, limits: &[LimitCheck]) {
+    page.push_str("<h2>Limits</h2>\n<div class=\"wide\"><table>\n<tr><th class=\"word\">row</th>");
+    page.push_str("<th class=\"word\">figure</th><th>is</th><th>should be</th><th></th></tr>\n");
+    // What is missed comes first.
+    let missed = limits.iter().filter(|check| !check.is_met);
+    for check in missed.chain(limits.iter().filter(|check| check.is_met)) {
+        let (is, wanted) = limit_texts(check);
+        let (class, mark) = if check.is_met { ("good", "met") } else { ("bad", "missed") };
+        let _ = writeln!(
+            page,
+            "<tr><td class=\"word\">{}</td><td class=\"word\">{}</td><td>{}</td><td>{}</td>\
+             <td class=\"{class}\">{mark}</td></tr>",
+            escape(&check.cell.to_string()),
+            check.limit.metric,
+            escape(&is),
+            escape(&wanted)
+        );
+    }
+    page.push_str("</table></div>\n");
+}
+
+fn write_comparisons(page: &mut String, comparisons: &[Comparison]) {
+    let mut pairs: Vec<(&str, &str)> = Vec::new();
+    for Comparison { base, build, .. } in comparisons {
+        if !pairs.contains(&(base, build)) {
+            pairs.push((base, build));
+        }
+    }
+    for (base, build) in pairs {
+        let of_pair: Vec<&Comparison> =
+            comparisons.iter().filter(|one| one.base == base && one.build == build).collect();
+        let count = |wanted| of_pair.iter().filter(|one| one.is_better() == wanted).count();
+        let (better, worse) = (count(Some(true)), count(Some(false)));
+        let title = escape(&format!("{build} against {base}"));
+        let _ = writeln!(
+            page,
+            "<h2>{title}</h2>\n<p>Of {} figures {better} are better, {worse} are worse, and {} show no \
+             difference. Lines are intervals of the median ratio.</p>\n<div class=\"wide\">{}</div>",
+            of_pair.len(),
+            count(None),
+            plot::comparisons(&title, &of_pair)
+        );
+    }
+}
+
+fn write_plots(page: &mut String, family: &str, rows: &[&Row]) {
+    let mut rates: Vec<&str> = Vec::new();
+    for rate in rows.iter().filter_map(|row| row.key.label("rate")) {
+        if !rates.contains(&rate) {
+            rates.push(rate);
+        }
+    }
+    for rate in rates {
+        let mut of_rate: Vec<&Row> =
+            rows.iter().copied().filter(|row| row.key.label("rate") == Some(rate)).collect();
+        // Builds of a row stand side by side.
+        let order: Vec<_> = of_rate.iter().map(|row| row.key.without_build()).collect();
+        of_rate.sort_by_key(|row| {
+            let key = row.key.without_build();
+            order.iter().position(|other| *other == key)
+        });
+        let title = match rate {
+            "max" => String::from("As fast as possible"),
+            rate => format!("{rate} operations a second"),
+        };
+        let plot = plot::rows(&format!("{family}, {title}"), &of_rate, rows);
+        let _ = writeln!(page, "<h3>{title}</h3>\n<div class=\"wide\">{plot}</div>");
+    }
+}
+
+fn write_table(page: &mut String, rows: &[&Row]) {
+    let axes = axes_of(rows.iter().copied());
+    page.push_str("<details><summary>All figures</summary>\n<div class=\"wide\"><table>\n<tr>");
+    for axis in &axes {
+        let _ = write!(page, "<th class=\"word\">{}</th>", escape(axis));
+    }
+    page.push_str("<th>rate</th>");
+    let shown: Vec<(Metric, &str)> = { SHOWN.into_iter() }
+        .filter(|(metric, _)| rows.iter().any(|row| row.figure(*metric).is_some()))
+        .collect();
+    for (_, title) in &shown {
+        let _ = write!(page, "<th>{title}</th>");
+    }
+    page.push_str("<th>spread</th><th class=\"word\">note</th></tr>\n");
+    for row in rows {
+        page.push_str("<tr>");
+        for axis in &axes {
+            let value = escape(row.key.label(axis).unwrap_or_default());
+            let _ = write!(page, "<td class=\"word\">{value}</td>");
+        }
+        let _ = write!(page, "<td>{}</td>", escape(row.key.label("rate").unwrap_or_default()));
+        for (metric, _) in &shown {
+            let _ = match row.figure(*metric) {
+                Some(value) => {
+                    write!(page, "<td title=\"{value}\">{}</td>", figure_text(*metric, value))
+                }
+                None => write!(page, "<td></td>"),
+            };
+        }
+        let notes: Vec<String> = row.notes.iter().map(ToString::to_string).collect();
+        let notes = escape(&notes.join("; "));
+        let spread = row.spread.core_ratio();
+        let _ = writeln!(page, "<td>{spread:.2}</td><td class=\"note\">{notes}</td></tr>");
+    }
+    page.push_str("</table></div></details>\n");
+}

@@ -1,0 +1,211 @@
+//! The plots: rows as lines, figures as columns.
+
+use crate::cell::BUILD;
+use crate::metric::Metric;
+use crate::report::svg::{Anchor, Scale, Svg};
+use crate::report::{figure_text, number};
+use crate::results::{Comparison, Row};
+
+const WIDTH: f64 = 1000.0;
+const LINE: f64 = 24.0;
+/// Above the first line: the titles of the columns.
+const HEAD: f64 = 26.0;
+/// Below the last line: the numbers of the axes.
+const FOOT: f64 = 24.0;
+const LABEL_END: f64 = 190.0;
+
+/// Throughput with every sample, latency percentiles and CPU time of rows that share a rate. The scale
+/// of latencies is that of `family`, so that plots of one family can be compared.
+pub(super) fn rows(title: &str, rows: &[&Row], family: &[&Row]) -> String {
+    let has_latency = rows.iter().any(|row| row.figure(Metric::LatencyP50Ns).is_some());
+    let mut plot = Plot::new(title, rows.len());
+    let throughput_place = if has_latency { (200.0, 455.0) } else { (200.0, 690.0) };
+    let of = |row: &&Row, metric| row.figure(metric);
+    let highest = rows.iter().map(|row| row.spread.raw_max).fold(0.0, f64::max);
+    let throughput = Scale::linear(highest, throughput_place);
+    plot.column("items/s: median, and each sample", &throughput, number::count);
+    let latency = has_latency.then(|| {
+        let all = |metric| family.iter().filter_map(move |row| of(row, metric));
+        let low = all(Metric::LatencyP50Ns).fold(f64::INFINITY, f64::min);
+        let high = all(Metric::LatencyP999Ns).fold(0.0, f64::max);
+        let scale = Scale::log(low, high, (530.0, 725.0));
+        plot.column("latency: p50, p99, p99.9", &scale, number::nanoseconds);
+        scale
+    });
+    let busiest = rows.iter().filter_map(|row| of(row, Metric::TotalCpuPct)).fold(0.0, f64::max);
+    let cpu = Scale::linear(busiest, (800.0, 940.0));
+    plot.column("CPU: client, server", &cpu, |percent| format!("{percent:.0} %"));
+    let first_build = rows.first().and_then(|row| row.key.label(BUILD));
+    for (index, row) in rows.iter().enumerate() {
+        let middle = plot.line(index, &row.key.axes_text());
+        let is_other_build = row.key.label(BUILD) != first_build;
+        plot.throughput(&throughput, middle, row, is_other_build);
+        if let Some(scale) = &latency {
+            plot.latency(scale, middle, row);
+        }
+        plot.cpu(&cpu, middle, row);
+    }
+    plot.svg.finish()
+}
+
+/// Ratios of two builds, one column for each figure.
+pub(super) fn comparisons(title: &str, comparisons: &[&Comparison]) -> String {
+    let mut names: Vec<String> = Vec::new();
+    let mut metrics: Vec<Metric> = Vec::new();
+    for comparison in comparisons {
+        let name = comparison_name(comparison);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+        if !metrics.contains(&comparison.metric) {
+            metrics.push(comparison.metric);
+        }
+    }
+    metrics.sort_unstable();
+    let label_end = 330.0;
+    let mut plot = Plot::with_labels(title, names.len(), label_end);
+    let each = (WIDTH - label_end) / metrics.len().max(1) as f64;
+    let ends = comparisons.iter().flat_map(|one| [one.ratio.low, one.ratio.high]);
+    let ends = ends.filter(|end| *end > 0.0 && end.is_finite());
+    let (low, high) = ends.fold((0.95, 1.05), |(low, high), end| (end.min(low), end.max(high)));
+    let scales: Vec<Scale> = (0..metrics.len())
+        .map(|index| label_end + index as f64 * each)
+        .map(|start| Scale::log(low, high, (start + 24.0, start + each - 24.0)))
+        .collect();
+    for (metric, scale) in metrics.iter().zip(&scales) {
+        let better = if metric.is_higher_better() { "higher" } else { "lower" };
+        plot.column(&format!("{} ({better} is better)", short(*metric)), scale, |ratio| {
+            let text = format!("{ratio:.2}");
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        });
+        plot.upright("one", scale.at(1.0));
+    }
+    for (index, name) in names.iter().enumerate() {
+        let middle = plot.line(index, name);
+        for comparison in comparisons.iter().filter(|one| comparison_name(one) == *name) {
+            let column = metrics.iter().position(|metric| *metric == comparison.metric);
+            let Some(scale) = column.and_then(|column| scales.get(column)) else { continue };
+            let class = match comparison.is_better() {
+                Some(true) => "better",
+                Some(false) => "worse",
+                None => "unclear",
+            };
+            let ratio = &comparison.ratio;
+            let ends = ((scale.at(ratio.low), middle), (scale.at(ratio.high), middle));
+            plot.svg.line(&format!("interval {class}"), ends.0, ends.1);
+            plot.svg.dot(class, (scale.at(ratio.median), middle), 4.5);
+        }
+    }
+    plot.svg.finish()
+}
+
+/// The name of a row in the plot of a comparison of builds.
+fn comparison_name(comparison: &Comparison) -> String {
+    let key = &comparison.cell;
+    let axes = key.axes_text();
+    let space = if axes.is_empty() { "" } else { " " };
+    let rate = match key.label("rate") {
+        None | Some("max") => String::new(),
+        Some(rate) => format!(" {rate}/s"),
+    };
+    format!("{}{space}{axes}{rate}", key.family())
+}
+
+fn short(metric: Metric) -> &'static str {
+    match metric {
+        Metric::ThroughputPerS => "items/s",
+        Metric::LatencyP50Ns => "p50",
+        Metric::LatencyP99Ns => "p99",
+        Metric::CpuNsPerOperation => "CPU per op",
+        other => other.name(),
+    }
+}
+
+/// A plot that is being drawn.
+struct Plot {
+    svg: Svg,
+    lines: f64,
+    label_end: f64,
+}
+
+impl Plot {
+    fn new(title: &str, lines: usize) -> Self {
+        Self::with_labels(title, lines, LABEL_END)
+    }
+
+    fn with_labels(title: &str, lines: usize, label_end: f64) -> Self {
+        let lines = lines as f64;
+        Self { svg: Svg::new(WIDTH, HEAD + lines * LINE + FOOT, title), lines, label_end }
+    }
+
+    /// A title and an axis.
+    fn column(&mut self, title: &str, scale: &Scale, number: impl Fn(f64) -> String) {
+        let (start, end) = scale.place();
+        self.svg.text("head", (start, HEAD - 10.0), Anchor::Start, title);
+        let bottom = HEAD + self.lines * LINE;
+        let mut free_from = f64::NEG_INFINITY;
+        for tick in scale.ticks() {
+            let at = scale.at(tick);
+            self.svg.line("grid", (at, HEAD), (at, bottom));
+            let text = number(tick);
+            // About the width of a character, and some space.
+            let half = text.chars().count() as f64 * 3.2 + 3.0;
+            if at - half >= free_from && at <= end + 1.0 {
+                self.svg.text("tick", (at, bottom + 15.0), Anchor::Middle, text);
+                free_from = at + half;
+            }
+        }
+    }
+
+    fn upright(&mut self, class: &str, at: f64) {
+        self.svg.line(class, (at, HEAD), (at, HEAD + self.lines * LINE));
+    }
+
+    /// The name of a line; gives its middle.
+    fn line(&mut self, index: usize, name: &str) -> f64 {
+        let middle = HEAD + (index as f64 + 0.5) * LINE;
+        let name = if name.is_empty() { "all" } else { name };
+        self.svg.text("label", (self.label_end, middle + 4.0), Anchor::End, name);
+        middle
+    }
+
+    fn throughput(&mut self, scale: &Scale, middle: f64, row: &Row, is_other_build: bool) {
+        let Some(median) = row.figure(Metric::ThroughputPerS) else { return };
+        let (start, end) = scale.place();
+        let class = if is_other_build { "bar other" } else { "bar" };
+        self.svg.rect(class, (start, middle - 7.0), (scale.at(median) - start, 14.0));
+        for sample in &row.samples {
+            let per_s = sample.per_second(sample.items);
+            self.svg.dot("sample", (scale.at(per_s), middle), 2.5);
+        }
+        let text = figure_text(Metric::ThroughputPerS, median);
+        self.svg.text("value", (end + 8.0, middle + 4.0), Anchor::Start, text);
+    }
+
+    fn latency(&mut self, scale: &Scale, middle: f64, row: &Row) {
+        let at = |metric| row.figure(metric).map(|value| (scale.at(value), middle));
+        let (Some(p50), Some(p99), Some(p999)) =
+            (at(Metric::LatencyP50Ns), at(Metric::LatencyP99Ns), at(Metric::LatencyP999Ns))
+        else {
+            return;
+        };
+        self.svg.line("range", p50, p999);
+        self.svg.dot("p50", p50, 4.5);
+        self.svg.line("p99", (p99.0, middle - 6.0), (p99.0, middle + 6.0));
+        self.svg.dot("p999", p999, 3.5);
+        let text =
+            figure_text(Metric::LatencyP50Ns, row.figure(Metric::LatencyP50Ns).unwrap_or(0.0));
+        self.svg.text("value", (scale.place().1 + 8.0, middle + 4.0), Anchor::Start, text);
+    }
+
+    fn cpu(&mut self, scale: &Scale, middle: f64, row: &Row) {
+        let start = scale.place().0;
+        let client = row.figure(Metric::ClientCpuPct).unwrap_or(0.0);
+        let total = row.figure(Metric::TotalCpuPct).unwrap_or(0.0);
+        let (client_end, end) = (scale.at(client), scale.at(total));
+        self.svg.rect("client", (start, middle - 7.0), (client_end - start, 14.0));
+        self.svg.rect("server", (client_end, middle - 7.0), (end - client_end, 14.0));
+        let text = figure_text(Metric::TotalCpuPct, total);
+        self.svg.text("value", (scale.place().1 + 8.0, middle + 4.0), Anchor::Start, text);
+    }
+}

@@ -1,0 +1,284 @@
+//! Measuring one sample.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::cancel::Cancel;
+use crate::cell::Cell;
+use crate::command::{Words, expand};
+use crate::cpu::{has_other_processes, machine_cpu_ns, process_cpu_ns};
+use crate::fault::Fault;
+use crate::matrix::words_of_run;
+use crate::measurement::Measurement;
+use crate::policy::Policy;
+use crate::process::{Interrupted, Process, Role, is_good_end, wait_for_news};
+use crate::program::resolve;
+use crate::protocol::{ClientReport, READY_LINE};
+use crate::state::Outcome;
+
+/// A sample that is to be measured, in a directory of its own that is gone afterwards.
+#[derive(Debug)]
+pub(crate) struct Attempt<'a> {
+    cell: &'a Cell,
+    policy: &'a Policy,
+    base: &'a Path,
+    directory: TempDir,
+    words: Words,
+}
+
+/// What ends a sample before it has figures.
+enum Stop {
+    Fault(Fault),
+    Interrupted,
+    /// The runner's own fault.
+    Io(io::Error),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Interrupted> for Stop {
+    fn from(_: Interrupted) -> Self {
+        Self::Interrupted
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// How often it is looked for files that must be there once a server is ready.
+const FILE_LOOK: Duration = Duration::from_millis(5);
+
+impl<'a> Attempt<'a> {
+    /// Prepares the sample `number` of a run.
+    pub(crate) fn new(
+        cell: &'a Cell,
+        policy: &'a Policy,
+        base: &'a Path,
+        number: usize,
+    ) -> io::Result<Self> {
+        // Socket addresses have 108 bytes, so the directory is where names are short.
+        let directory = tempfile::Builder::new().prefix("bj-").tempdir()?;
+        let name = directory.path().file_name().unwrap_or_default().to_string_lossy();
+        // Shared memory has names that are the whole machine's.
+        let service = format!("{name}-{number}");
+        let words = words_of_run(&cell.work.words, directory.path(), &service);
+        Ok(Self { cell, policy, base, directory, words })
+    }
+
+    /// Its directory.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Measures. `None` when it was called off. What processes wrote is left in `evidence` when the
+    /// sample failed.
+    pub(crate) fn measure(self, cancel: &Cancel, evidence: &Path) -> io::Result<Option<Outcome>> {
+        let mut pair = Pair { server: None, client: None };
+        let outcome = match self.run(&mut pair, cancel) {
+            Ok(measurement) => Outcome::Measured(measurement),
+            Err(Stop::Fault(fault)) => Outcome::Failed(fault),
+            Err(Stop::Interrupted) => return Ok(None),
+            Err(Stop::Io(error)) => return Err(error),
+        };
+        if let Some(fault) = outcome.fault(self.cell) {
+            self.keep(pair, &fault, evidence)?;
+        }
+        Ok(Some(outcome))
+    }
+
+    fn run(&self, pair: &mut Pair, cancel: &Cancel) -> Result<Measurement, Stop> {
+        if let Some(server) = &self.cell.work.server {
+            let command = self.command(server, Role::Server)?;
+            let server = pair.server.insert(self.start(&command, Role::Server)?);
+            self.wait_until_ready(server, cancel)?;
+        }
+        let client = self.command(&self.cell.work.client, Role::Client)?;
+        let machine_before_ns = machine_cpu_ns()?;
+        let server_before_ns = pair.server_cpu_ns()?;
+        pair.client = Some(self.start(&client, Role::Client)?);
+        let (lived, client_cpu_ns) = self.wait_for_client(pair, cancel)?;
+        let server_after_ns = pair.server_cpu_ns()?;
+        let machine_ns = machine_cpu_ns()?.saturating_sub(machine_before_ns);
+        let server_cpu_ns = server_after_ns
+            .zip(server_before_ns)
+            .map(|(after, before)| after.saturating_sub(before));
+        let report = self.end_client(pair)?;
+        self.end_server(pair, cancel)?;
+        let used_ns = client_cpu_ns.saturating_add(server_cpu_ns.unwrap_or(0));
+        Ok(Measurement {
+            operations: report.operations,
+            items: report.items.unwrap_or(report.operations),
+            elapsed_ns: report.elapsed_ns,
+            latency_ns: report.latency_ns,
+            wall_ns: u64::try_from(lived.as_nanos()).unwrap_or(u64::MAX),
+            client_cpu_ns,
+            server_cpu_ns,
+            foreign_cpu_ns: machine_ns.saturating_sub(used_ns),
+        })
+    }
+
+    fn command(&self, line: &crate::command::CommandLine, role: Role) -> Result<Vec<String>, Stop> {
+        let cannot = |problem: String| Fault::Start { role, problem };
+        let mut command = line.expand(&self.words).map_err(cannot)?;
+        let program = resolve(&command[0], self.base).map_err(|error| cannot(error.to_string()))?;
+        command[0] = program.to_string_lossy().into_owned();
+        Ok(command)
+    }
+
+    fn start(&self, command: &[String], role: Role) -> Result<Process, Stop> {
+        let cpus = match role {
+            Role::Client => &self.policy.client_cpus,
+            Role::Server => &self.policy.server_cpus,
+        };
+        let started = Process::start(command, self.base, cpus.as_ref());
+        let cannot = |error| Fault::Start { role, problem: format!("{}: {error}", command[0]) };
+        Ok(started.map_err(cannot)?)
+    }
+
+    fn wait_until_ready(&self, server: &mut Process, cancel: &Cancel) -> Result<(), Stop> {
+        let seconds = self.policy.ready_timeout_s;
+        let deadline = Instant::now() + Duration::from_secs_f64(seconds);
+        loop {
+            let missing = self.missing(server)?;
+            let Some(missing) = missing else { break };
+            if Instant::now() >= deadline {
+                return Err(Fault::NotReady { seconds, missing }.into());
+            }
+            // Nothing tells of a file, so it is looked for now and then; nothing is measured yet.
+            let look = Instant::now() + FILE_LOOK;
+            let until = if server.is_ready() { look.min(deadline) } else { deadline };
+            wait_for_news(&mut [server], cancel, until)??;
+            died(server)?;
+        }
+        let settled = Instant::now() + Duration::from_millis(self.policy.settle_ms);
+        while Instant::now() < settled {
+            wait_for_news(&mut [server], cancel, settled)??;
+            died(server)?;
+        }
+        Ok(())
+    }
+
+    /// What is missing for a server to be ready.
+    fn missing(&self, server: &Process) -> Result<Option<String>, Stop> {
+        if !server.is_ready() {
+            return Ok(Some(format!("the line `{READY_LINE}` on its standard output")));
+        }
+        for path in &self.cell.work.ready_paths {
+            let cannot = |problem| Fault::Start { role: Role::Server, problem };
+            let path = expand(path, &self.words).map_err(cannot)?;
+            if !self.base.join(&path).exists() {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for the client's end, and gives how long it lived and its CPU time.
+    fn wait_for_client(&self, pair: &mut Pair, cancel: &Cancel) -> Result<(Duration, u64), Stop> {
+        let seconds = self.cell.duration_s + self.policy.client_grace_s;
+        let deadline = Instant::now() + Duration::from_secs_f64(seconds);
+        loop {
+            let mut both: Vec<&mut Process> =
+                [pair.client.as_mut(), pair.server.as_mut()].into_iter().flatten().collect();
+            wait_for_news(&mut both, cancel, deadline)??;
+            if let Some(server) = &mut pair.server {
+                died(server)?;
+            }
+            if let Some(end) = pair.client.as_ref().and_then(Process::end) {
+                return Ok((end.lived, end.cpu_ns));
+            }
+            if Instant::now() >= deadline {
+                return Err(Fault::ClientTimeout { seconds }.into());
+            }
+        }
+    }
+
+    fn end_client(&self, pair: &mut Pair) -> Result<ClientReport, Stop> {
+        for (role, process) in [(Role::Client, &pair.client), (Role::Server, &pair.server)] {
+            if let Some(process) = process
+                && has_other_processes(process.pid())?
+            {
+                return Err(Fault::OtherProcesses { role }.into());
+            }
+        }
+        let Some(client) = &mut pair.client else {
+            return Err(io::Error::other("the client was never started").into());
+        };
+        let status = client.finish()?;
+        if !status.success() {
+            return Err(Fault::ClientStatus { status: status.to_string() }.into());
+        }
+        let report = ClientReport::parse(&client.stdout.bytes);
+        Ok(report.map_err(|error| Fault::Output { problem: error.to_string() })?)
+    }
+
+    fn end_server(&self, pair: &mut Pair, cancel: &Cancel) -> Result<(), Stop> {
+        let Some(server) = &mut pair.server else { return Ok(()) };
+        let seconds = self.policy.stop_timeout_s;
+        let deadline = Instant::now() + Duration::from_secs_f64(seconds);
+        server.terminate();
+        while server.end().is_none() {
+            if Instant::now() >= deadline {
+                return Err(Fault::ServerStuck { seconds }.into());
+            }
+            wait_for_news(&mut [&mut *server], cancel, deadline)??;
+        }
+        let status = server.finish()?;
+        if !is_good_end(status) {
+            return Err(Fault::ServerStatus { status: status.to_string() }.into());
+        }
+        Ok(())
+    }
+
+    /// Keeps what there is to be known about a failure.
+    fn keep(&self, pair: Pair, fault: &Fault, evidence: &Path) -> io::Result<()> {
+        fs::create_dir_all(evidence)?;
+        let mut about = format!("{}\n{fault}\n", self.cell.key);
+        let write = |name: String, bytes: &[u8]| fs::write(evidence.join(name), bytes);
+        for (role, process) in [(Role::Client, pair.client), (Role::Server, pair.server)] {
+            let Some(mut process) = process else { continue };
+            let status = process.finish()?;
+            about.push_str(&format!("{role}: {status}\n"));
+            write(format!("{role}.stdout"), &process.stdout.bytes)?;
+            write(format!("{role}.stderr"), &process.stderr.bytes)?;
+        }
+        write(String::from("fault.txt"), about.as_bytes())
+    }
+}
+
+/// The processes of a sample.
+struct Pair {
+    client: Option<Process>,
+    server: Option<Process>,
+}
+
+impl Pair {
+    fn server_cpu_ns(&self) -> io::Result<Option<u64>> {
+        self.server.as_ref().map(|server| process_cpu_ns(server.pid())).transpose()
+    }
+}
+
+/// The fault of a server that has ended while it is needed.
+fn died(server: &mut Process) -> Result<(), Stop> {
+    if server.end().is_none() {
+        return Ok(());
+    }
+    let status = server.finish()?.to_string();
+    Err(Fault::ServerEnded { status }.into())
+}
+
+/// Where the evidence of a failed sample is kept.
+pub(crate) fn evidence_path(directory: &Path, cell: usize, round: u32) -> PathBuf {
+    directory.join(format!("{cell:04}-{round}"))
+}
