@@ -9,8 +9,10 @@
 mod affinity;
 mod cgroup;
 mod cpuset;
+mod group_size;
 mod memory;
 mod op;
+mod parameter;
 mod payload;
 mod policy;
 mod scenario;
@@ -19,13 +21,15 @@ mod time;
 mod work;
 mod workers;
 
-pub use affinity::Affinity;
+pub use affinity::{Affinity, AffinityError};
 pub use cgroup::Cgroup;
-pub use cpuset::Cpuset;
+pub use cpuset::{Cpuset, CpusetError};
+pub use group_size::{GroupSize, UnknownWork};
 pub use memory::{MemoryFlags, MemoryPolicy};
 pub use op::Op;
+pub use parameter::{Impossible, Parameter, Value};
 pub use payload::{Check, Metric, Output, Payload};
-pub use policy::Policy;
+pub use policy::{ImpossiblePolicy, Policy};
 pub use scenario::{Backdrop, Scenario};
 pub use step::{Hold, Step};
 pub use work::{

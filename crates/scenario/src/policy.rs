@@ -1,5 +1,6 @@
 //! Scheduling policies.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -41,4 +42,80 @@ pub enum Policy {
     },
     /// `SCHED_EXT`.
     Ext,
+}
+
+/// A policy whose parameters the kernel would refuse.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("policy `{policy}` is not possible: give {allowed}")]
+pub struct ImpossiblePolicy {
+    /// The policy.
+    pub policy: Policy,
+    /// What is possible, in words.
+    pub allowed: String,
+}
+
+impl Policy {
+    /// Whether the kernel would take the parameters.
+    ///
+    /// # Errors
+    ///
+    /// If a priority is not 1 to 99, or a deadline's times are out of order.
+    pub fn validate(&self) -> Result<(), ImpossiblePolicy> {
+        /// What the kernel takes a deadline's times for at least (`DL_SCALE`).
+        const RUNTIME_MIN: Duration = Duration::from_nanos(1024);
+        let allowed = match *self {
+            Self::Fifo { priority } | Self::RoundRobin { priority }
+                if !(1..=99).contains(&priority) =>
+            {
+                "a priority from 1 to 99"
+            }
+            Self::Deadline { runtime, deadline, period }
+                if runtime < RUNTIME_MIN || runtime > deadline || deadline > period =>
+            {
+                "1.024µs <= runtime <= deadline <= period"
+            }
+            _ => return Ok(()),
+        };
+        Err(ImpossiblePolicy { policy: *self, allowed: allowed.to_owned() })
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Normal => f.write_str("normal"),
+            Self::Batch => f.write_str("batch"),
+            Self::Idle => f.write_str("idle"),
+            Self::Fifo { priority } => write!(f, "fifo {priority}"),
+            Self::RoundRobin { priority } => write!(f, "rr {priority}"),
+            Self::Deadline { runtime, deadline, period } => {
+                write!(f, "deadline {runtime:?} in {deadline:?} of {period:?}")
+            }
+            Self::Ext => f.write_str("ext"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impossible_policies_say_what_is_possible() {
+        let us = Duration::from_micros;
+        let deadline = |runtime, deadline, period| Policy::Deadline {
+            runtime: us(runtime),
+            deadline: us(deadline),
+            period: us(period),
+        };
+        assert_eq!(deadline(2, 2, 2).validate(), Ok(()));
+        for policy in [deadline(1, 2, 3), deadline(3, 2, 4), deadline(2, 4, 3)] {
+            assert!(policy.validate().is_err(), "{policy}");
+        }
+        assert_eq!(Policy::RoundRobin { priority: 99 }.validate(), Ok(()));
+        assert_eq!(
+            Policy::Fifo { priority: 100 }.validate().unwrap_err().to_string(),
+            "policy `fifo 100` is not possible: give a priority from 1 to 99"
+        );
+    }
 }

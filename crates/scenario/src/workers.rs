@@ -1,8 +1,9 @@
 //! Groups of workers.
 
+use belljar_topology::{CpuSet, Topology};
 use serde::{Deserialize, Serialize};
 
-use crate::{Affinity, MemoryPolicy, Policy, Work};
+use crate::{Affinity, AffinityError, MemoryPolicy, Policy, Work};
 
 /// A group of workers that do the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,7 +41,48 @@ pub enum Count {
     PercentOfCpus(u32),
 }
 
+impl Count {
+    /// How many that is on a number of usable CPUs.
+    #[must_use]
+    pub fn resolve(self, usable: usize) -> u32 {
+        match self {
+            Self::Exact(count) => count,
+            Self::PercentOfCpus(percent) => {
+                let hundredths = (usable as u64).saturating_mul(u64::from(percent));
+                u32::try_from(hundredths.div_ceil(100)).unwrap_or(u32::MAX)
+            }
+        }
+    }
+}
+
 impl Workers {
+    /// The affinity of each of `count` workers, as [`Affinity::resolve`] has it; workers of
+    /// [`Work::SmtSiblingSpin`] are SMT sibling pairs unless they are bound otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`Affinity::resolve`].
+    pub fn bound_to(
+        &self,
+        count: u32,
+        cgroup: &CpuSet,
+        topology: &Topology,
+        seed: u64,
+    ) -> Result<Vec<Option<CpuSet>>, AffinityError> {
+        let affinity = match (&self.work, &self.affinity) {
+            (Work::SmtSiblingSpin, Affinity::Inherit) => &Affinity::SmtSiblingPair,
+            (_, affinity) => affinity,
+        };
+        affinity.resolve(count, cgroup, topology, seed)
+    }
+
+    /// What the kernel calls them.
+    #[must_use]
+    pub fn comm_or_default(&self) -> String {
+        let end = |name: &str| name[..name.floor_char_boundary(15)].to_owned();
+        self.comm.clone().unwrap_or_else(|| end(&self.work.name().to_lowercase()))
+    }
+
     /// A group with the kernel's defaults.
     #[must_use]
     pub fn new(count: Count, work: Work) -> Self {
@@ -117,5 +159,25 @@ impl Workers {
     pub fn user(mut self, uid: u32, gid: u32) -> Self {
         (self.uid, self.gid) = (Some(uid), Some(gid));
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentages_are_rounded_up() {
+        for (percent, cpus, count) in [(50, 4, 2), (50, 5, 3), (1, 4, 1), (150, 3, 5), (0, 4, 0)] {
+            assert_eq!(Count::PercentOfCpus(percent).resolve(cpus), count);
+        }
+        assert_eq!(Count::PercentOfCpus(u32::MAX).resolve(usize::MAX), u32::MAX);
+    }
+
+    #[test]
+    fn names_are_cut_to_what_the_kernel_keeps() {
+        let group = Workers::exactly(1, Work::numa_working_set_sweep());
+        assert_eq!(group.comm_or_default(), "numaworkingsets");
+        assert_eq!(group.comm("mine").comm_or_default(), "mine");
     }
 }

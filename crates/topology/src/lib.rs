@@ -36,6 +36,7 @@
 //! | [`MemoryMib`] | memory, and its split over nodes |
 //! | [`QemuTopology`] | `-smp`, `-m` and `-numa` |
 //! | [`Sysfs`] | what Linux must show in the guest |
+//! | [`word`] | "did you mean" for this crate and those above it |
 //!
 //! # What this crate must never depend on
 //!
@@ -64,7 +65,7 @@ mod sysfs;
 #[cfg(test)]
 mod testing;
 mod topology;
-mod word;
+pub mod word;
 
 pub use constraint::{Constraints, Contradiction, Rejection};
 pub use cpuset::{CpuSet, CpuSetError};

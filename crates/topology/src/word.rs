@@ -1,7 +1,10 @@
 //! Words for error messages: a user's text quoted safely, and the known word closest to it.
+//!
+//! Here because every crate that answers a misspelt word can reach this one.
 
 /// The first characters of what a user wrote, with control characters escaped.
-pub(crate) fn clip(text: &str) -> String {
+#[must_use]
+pub fn clip(text: &str) -> String {
     const CHARS_MAX: usize = 40;
     let mut chars = text.chars();
     let mut clipped: String = chars.by_ref().take(CHARS_MAX).flat_map(char::escape_debug).collect();
@@ -12,10 +15,7 @@ pub(crate) fn clip(text: &str) -> String {
 }
 
 /// The candidate that takes the fewest edits to reach from `word`, unless all are far from it.
-pub(crate) fn closest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word: Vec<char> = word.chars().take(64).flat_map(char::to_lowercase).collect();
     candidates
         .into_iter()
