@@ -10,8 +10,8 @@ WHOM is NAME or comm:NAME for threads whose name begins so, or cgroup:NAME for t
 of that name or below one; %N behind it leaves only threads whose id is a multiple of N. Kernel \
 threads and this program are never meant.
 
-Exit codes: 0 it ended as asked, or the kernel took it out without an error; 1 the kernel took it \
-out with an error; 2 wrong usage; 3 it cannot be loaded or attached; 4 the kernel lacks something. \
+Exit codes: 0 it ended as asked; 1 the kernel threw it out, for an error or by SysRq-S; 2 \
+wrong usage; 3 it cannot be loaded or attached; 4 the kernel lacks something. \
 What happened stands on standard error, in lines of JSON that begin with {\"scx_.";
 
 /// A small fair sched_ext scheduler, with faults to switch on.
@@ -22,7 +22,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 5000)]
     #[arg(value_parser = value_parser!(u32).range(100..=1_000_000))]
     pub(crate) slice_us: u32,
-    /// The kernel throws the scheduler out when a runnable task has not run for so long.
+    /// The kernel throws the scheduler out when a runnable task has not run for so long; it looks
+    /// twice in that time, so that it may take half as long again.
     #[arg(long, value_name = "MS", default_value_t = 5000)]
     #[arg(value_parser = value_parser!(u32).range(10..=30_000))]
     pub(crate) watchdog_ms: u32,

@@ -75,8 +75,8 @@
 //! `missing` (`what` is what the kernel lacks: `sched_ext`, `btf`, or a function), `busy` (`what` is the
 //! scheduler that is attached) or `other`.
 //!
-//! Exit codes: 0 it ended as asked, or the kernel took it out without an error; 1 the kernel took it
-//! out with an error; 2 wrong usage; 3 it cannot be loaded or attached; 4 the kernel lacks something.
+//! Exit codes: 0 it ended as asked (SIGINT, SIGTERM, `--exit-after`); 1 the kernel threw it out, for an
+//! error or by SysRq-S; 2 wrong usage; 3 it cannot be loaded or attached; 4 the kernel lacks something.
 //! `--crash-loader-after` ends with 101, SIGABRT or SIGKILL.
 //!
 //! # Building
@@ -118,7 +118,7 @@ const WIDEN_EVERY: Duration = Duration::from_millis(20);
 /// How often counters are written.
 const STATS_EVERY: Duration = Duration::from_secs(1);
 
-const KERNEL_ERROR: u8 = 1;
+const THROWN_OUT: u8 = 1;
 const CANNOT_LOAD: u8 = 3;
 const KERNEL_LACKS: u8 = 4;
 
@@ -160,7 +160,7 @@ fn run(args: &Args) -> Result<ExitCode, LoadError> {
     }
     let outcome = scheduler.leave();
     outcome.say();
-    Ok(if outcome.is_error() { ExitCode::from(KERNEL_ERROR) } else { ExitCode::SUCCESS })
+    Ok(if outcome.is_forced() { ExitCode::from(THROWN_OUT) } else { ExitCode::SUCCESS })
 }
 
 /// A file that becomes readable when somebody asks this program to end.

@@ -2,8 +2,9 @@
 
 use crate::report::{Event, say};
 
-/// Kinds of `enum scx_exit_kind` from here on are errors.
-const FIRST_ERROR: u32 = 1024;
+/// `SCX_EXIT_UNREG_KERN`: up to here the scheduler, its loader or a coming and going of CPUs has
+/// ended it. What is above nobody on this side has asked for.
+const LAST_ASKED_FOR: u32 = 66;
 
 /// How the scheduler ended, in the kernel's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,9 +22,10 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Whether the kernel threw the scheduler out for an error.
-    pub(crate) fn is_error(&self) -> bool {
-        self.kind >= FIRST_ERROR
+    /// Whether the kernel threw the scheduler out: for an error, or because an administrator
+    /// asked it to.
+    pub(crate) fn is_forced(&self) -> bool {
+        self.kind > LAST_ASKED_FOR
     }
 
     /// The line, and the dump in the form in which the scx project's schedulers show theirs.
@@ -84,7 +86,7 @@ mod tests {
             reason: "unregistered from user space".into(),
             ..Outcome::default()
         };
-        assert!(!outcome.is_error());
+        assert!(!outcome.is_forced());
         assert_eq!(
             outcome.text(),
             r#"{"scx_exit":{"kind":64,"name":"unreg","reason":"unregistered from user space","message":"","code":0,"dump_bytes":0}}"#
@@ -100,10 +102,19 @@ mod tests {
             code: 0,
             dump: "CPU states\n".into(),
         };
-        assert!(outcome.is_error());
+        assert!(outcome.is_forced());
         let rule = "=".repeat(80);
         let line = r#"{"scx_exit":{"kind":1026,"name":"error_stall","reason":"runnable task stall","message":"w[7] failed to run for 5.1s","code":0,"dump_bytes":11}}"#;
         assert_eq!(outcome.text(), format!("{line}\nDEBUG DUMP\n{rule}\n\nCPU states\n\n{rule}\n"));
+    }
+
+    #[test]
+    fn only_an_end_from_this_side_is_not_forced() {
+        let forced = |kind| Outcome { kind, ..Outcome::default() }.is_forced();
+        assert_eq!(
+            [64, 65, 66, 67, 1024, 1025, 1026].map(forced),
+            [false, false, false, true, true, true, true]
+        );
     }
 
     #[test]
