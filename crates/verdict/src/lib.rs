@@ -1,14 +1,20 @@
 //! What a scenario showed, the limits it is held to, and a verdict that explains itself.
-//!
-//! # What this crate must never depend on
-//!
-//! Anything but `belljar-topology`, serde and thiserror: it is pure. It runs nothing and reads no file.
 #![forbid(unsafe_code)]
 
+mod check;
+mod checks;
 pub mod evidence;
+mod finding;
+mod judge;
 mod limits;
 mod outcome;
+mod scene;
 pub mod text;
+mod verdict;
 
-pub use limits::Limits;
+pub use check::{CheckKind, UnknownCheck};
+pub use finding::{Finding, StepName, Subject, Unit};
+pub use judge::{Judge, Mode};
+pub use limits::{LimitError, Limits, Origin, Resolved, Sourced};
 pub use outcome::Outcome;
+pub use verdict::Verdict;
