@@ -113,7 +113,7 @@ impl Affinity {
                 in_turn(vec![Cpuset::exact(set.clone()).resolve(topology, cgroup)?])
             }
             Self::SmtSiblingPair => {
-                if count % 2 != 0 {
+                if !count.is_multiple_of(2) {
                     return Err(AffinityError::Odd { count });
                 }
                 let cores = topology.core_ids().filter_map(|core| topology.cpus_of_core(core));

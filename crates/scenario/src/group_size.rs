@@ -59,7 +59,7 @@ impl GroupSize {
 impl fmt::Display for GroupSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Any => f.write_str("any number of workers"),
+            Self::Any => f.write_str("at least one worker"),
             Self::AtLeast(least) => write!(f, "at least {least} workers"),
             Self::MultipleOf(2) => f.write_str("pairs of workers"),
             Self::MultipleOf(size) => write!(f, "groups of {size} workers"),

@@ -8,21 +8,27 @@
 
 mod affinity;
 mod cgroup;
+mod check;
 mod cpuset;
+mod fault;
 mod group_size;
 mod memory;
 mod op;
 mod parameter;
 mod payload;
 mod policy;
+mod problem;
 mod scenario;
 mod step;
 mod time;
+mod timeline;
+mod walk;
 mod work;
 mod workers;
 
 pub use affinity::{Affinity, AffinityError};
 pub use cgroup::Cgroup;
+pub use check::{Resolved, Schedulers, Setup};
 pub use cpuset::{Cpuset, CpusetError};
 pub use group_size::{GroupSize, UnknownWork};
 pub use memory::{MemoryFlags, MemoryPolicy};
@@ -30,6 +36,7 @@ pub use op::Op;
 pub use parameter::{Impossible, Parameter, Value};
 pub use payload::{Check, Metric, Output, Payload};
 pub use policy::{ImpossiblePolicy, Policy};
+pub use problem::{Item, Problem, Site};
 pub use scenario::{Backdrop, Scenario};
 pub use step::{Hold, Step};
 pub use work::{

@@ -1,5 +1,8 @@
 //! Memory policies.
 
+use std::fmt;
+
+use belljar_topology::{CpuId, CpuSet};
 use serde::{Deserialize, Serialize};
 
 /// A memory policy of `set_mempolicy(2)`. Nodes are numbers, and must be ones that the cgroup may use.
@@ -61,4 +64,63 @@ pub enum MemoryFlags {
     RelativeNodes,
     /// With balancing between them (`Bind` only).
     NumaBalancing,
+}
+
+impl MemoryPolicy {
+    /// Its name in the data model.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Bind { .. } => "bind",
+            Self::Preferred { .. } => "preferred",
+            Self::Interleave { .. } => "interleave",
+            Self::Local => "local",
+            Self::PreferredMany { .. } => "preferred-many",
+            Self::WeightedInterleave { .. } => "weighted-interleave",
+        }
+    }
+
+    /// The nodes that it names, as the numbers of a set; none for a policy that takes none.
+    #[must_use]
+    pub fn nodes(&self) -> Option<CpuSet> {
+        match self {
+            Self::Default | Self::Local => None,
+            Self::Preferred { node, .. } => Some([CpuId(*node)].into_iter().collect()),
+            Self::Bind { nodes, .. }
+            | Self::Interleave { nodes, .. }
+            | Self::PreferredMany { nodes, .. }
+            | Self::WeightedInterleave { nodes, .. } => {
+                Some(nodes.iter().copied().map(CpuId).collect())
+            }
+        }
+    }
+
+    /// How its nodes are understood.
+    #[must_use]
+    pub const fn flags(&self) -> MemoryFlags {
+        match *self {
+            Self::Default | Self::Local => MemoryFlags::None,
+            Self::Bind { flags, .. }
+            | Self::Preferred { flags, .. }
+            | Self::Interleave { flags, .. }
+            | Self::PreferredMany { flags, .. }
+            | Self::WeightedInterleave { flags, .. } => flags,
+        }
+    }
+}
+
+impl fmt::Display for MemoryPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        if let Some(nodes) = self.nodes() {
+            write!(f, " {nodes}")?;
+        }
+        f.write_str(match self.flags() {
+            MemoryFlags::None => "",
+            MemoryFlags::StaticNodes => " (static nodes)",
+            MemoryFlags::RelativeNodes => " (relative nodes)",
+            MemoryFlags::NumaBalancing => " (balancing)",
+        })
+    }
 }

@@ -132,3 +132,34 @@ pub enum Op {
         tag: String,
     },
 }
+
+impl Op {
+    /// Its name in the data model, as in `set-cpuset`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::AddCgroup { .. } => "add-cgroup",
+            Self::RemoveCgroup { .. } => "remove-cgroup",
+            Self::StopCgroup { .. } => "stop-cgroup",
+            Self::SetCpuset { .. } => "set-cpuset",
+            Self::ClearCpuset { .. } => "clear-cpuset",
+            Self::SwapCpusets { .. } => "swap-cpusets",
+            Self::SetWeight { .. } => "set-weight",
+            Self::SetQuota { .. } => "set-quota",
+            Self::Freeze { .. } => "freeze",
+            Self::Unfreeze { .. } => "unfreeze",
+            Self::MoveAllTasks { .. } => "move-all-tasks",
+            Self::Spawn { .. } => "spawn",
+            Self::SetAffinity { .. } => "set-affinity",
+            Self::RunPayload { .. } => "run-payload",
+            Self::WaitPayload { .. } => "wait-payload",
+            Self::KillPayload { .. } => "kill-payload",
+            Self::AttachScheduler { .. } => "attach-scheduler",
+            Self::DetachScheduler => "detach-scheduler",
+            Self::RestartScheduler => "restart-scheduler",
+            Self::ReplaceScheduler { .. } => "replace-scheduler",
+            Self::CaptureProcs { .. } => "capture-procs",
+            Self::CaptureFile { .. } => "capture-file",
+        }
+    }
+}
