@@ -272,11 +272,6 @@ impl<'a> BatchBuilder<'a> {
     }
 }
 
-/// Whether a payload starts with a valid directory, without keeping a view of it.
-pub(crate) fn check(payload: &[u8], item_count: u32) -> Result<(), Malformed> {
-    Batch::new(payload, item_count).map(|_| ())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

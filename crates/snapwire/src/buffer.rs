@@ -1,0 +1,47 @@
+//! Room for payloads, kept from call to call.
+
+/// Bytes that grow and are used again. All of them are initialised, so that making them longer
+/// costs nothing once they have been as long.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl Buffer {
+    /// An empty one. It allocates when it is first used.
+    pub fn new() -> Buffer {
+        Buffer::default()
+    }
+
+    /// What is in it.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// How much it has room for without growing, in bytes.
+    pub fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Room of at least this length, with whatever was in it.
+    pub(crate) fn room(&mut self, length: usize) -> &mut [u8] {
+        if self.bytes.len() < length {
+            // A power of two, so that growing is rare.
+            let target = length.checked_next_power_of_two().unwrap_or(length);
+            self.bytes.resize(target, 0);
+        }
+        &mut self.bytes
+    }
+
+    /// Room of exactly this length.
+    pub(crate) fn exactly(&mut self, length: usize) -> &mut [u8] {
+        &mut self.room(length)[..length]
+    }
+
+    /// Says how much of the room is filled.
+    pub(crate) fn set_len(&mut self, length: usize) {
+        debug_assert!(length <= self.bytes.len());
+        self.len = length.min(self.bytes.len());
+    }
+}

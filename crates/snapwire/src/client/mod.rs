@@ -1,0 +1,5 @@
+//! Typed calls.
+
+mod state;
+
+pub use state::State;

@@ -1,0 +1,210 @@
+//! Both directions of a region, seen from one end.
+
+use super::lane::Lane;
+use super::region::{Region, Way};
+use super::spin::{Spinner, Spun};
+use crate::buffer::Buffer;
+use crate::codec::{Fault, HEADER_LEN, Header, Limit, Malformed};
+use crate::endpoint::Endpoint;
+use crate::error::{Error, RegionProblem};
+use crate::handshake::Terms;
+use crate::patience::Patience;
+use crate::session::check_limits;
+use crate::socket::{Socket, timespec};
+use rustix::io::Errno;
+use rustix::thread::futex;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often a client looks for a region that is not ready.
+const ATTACH_EVERY: Duration = Duration::from_millis(5);
+/// For how long.
+const ATTACH_MAX: Duration = Duration::from_secs(5);
+
+/// One end of a region.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    region: Arc<Region>,
+    inbound: Way,
+    outbound: Way,
+    /// The number of the last message received.
+    received: u64,
+    /// The number of the last message sent.
+    sent: u64,
+    spinner: Spinner,
+}
+
+impl Lanes {
+    /// The server's end of a region that it has made.
+    pub(crate) fn server(region: Region) -> Lanes {
+        Lanes::new(region, Way::Request, Way::Response)
+    }
+
+    /// The client's end, once the server has agreed. The region is there by then; other
+    /// implementations may still be at it.
+    pub(crate) fn attach(
+        endpoint: &Endpoint,
+        terms: &Terms,
+        socket: &Socket,
+        patience: &mut Patience<'_>,
+    ) -> Result<Lanes, Error> {
+        let began = Instant::now();
+        loop {
+            let problem = match Region::attach(endpoint, terms) {
+                Ok(region) => return Ok(Lanes::new(region, Way::Response, Way::Request)),
+                Err(problem) => problem,
+            };
+            let may_change = matches!(
+                problem,
+                RegionProblem::NotReady | RegionProblem::BadMagic | RegionProblem::Io(_)
+            );
+            if !socket.is_quiet() {
+                return Err(Error::Disconnected);
+            }
+            if !may_change || began.elapsed() > ATTACH_MAX {
+                let path = endpoint.region_path(terms.session);
+                return Err(Error::Region { path, problem });
+            }
+            thread::sleep(patience.slice()?.min(ATTACH_EVERY));
+        }
+    }
+
+    fn new(region: Region, inbound: Way, outbound: Way) -> Lanes {
+        let received = region.lane(inbound).last().0;
+        let sent = region.lane(outbound).last().0;
+        let region = Arc::new(region);
+        Lanes { region, inbound, outbound, received, sent, spinner: Spinner::new() }
+    }
+
+    /// The region, for whoever wakes the readers from another thread.
+    pub(crate) fn region(&self) -> &Arc<Region> {
+        &self.region
+    }
+
+    /// Makes whoever sleeps look around.
+    pub(crate) fn wake_all(&self) {
+        self.region.wake_all();
+    }
+
+    /// Publishes a message.
+    pub(crate) fn send(&mut self, header: &Header, payload: &[u8]) -> Result<(), Error> {
+        let (total, capacity) = (HEADER_LEN + payload.len(), self.region.capacity(self.outbound));
+        let Some(len) = u32::try_from(total).ok().filter(|_| total <= capacity) else {
+            let (found, limit) = (total as u64, capacity as u64);
+            return Err(Error::LimitExceeded { what: "a message in bytes", found, limit });
+        };
+        self.region.write(self.outbound, 0, &header.encode());
+        self.region.write(self.outbound, HEADER_LEN, payload);
+        self.sent = self.sent.wrapping_add(1);
+        let lane = self.region.lane(self.outbound);
+        if lane.publish(self.sent, len) {
+            wake(lane);
+        }
+        Ok(())
+    }
+
+    /// Waits for a message and takes it. The error comes with whether the session is over.
+    pub(crate) fn recv(
+        &mut self,
+        buffer: &mut Buffer,
+        socket: &Socket,
+        limit: Limit,
+        patience: &mut Patience<'_>,
+    ) -> Result<Header, (Error, bool)> {
+        match self.wait(socket, patience) {
+            Ok(()) => {}
+            Err(error @ (Error::Timeout | Error::Aborted)) => return Err((error, false)),
+            Err(error) => return Err((error, true)),
+        }
+        self.take(buffer, limit).map_err(|error| (error, true))
+    }
+
+    fn wait(&mut self, socket: &Socket, patience: &mut Patience<'_>) -> Result<(), Error> {
+        let lane = self.region.lane(self.inbound);
+        let received = self.received;
+        if lane.is_published(received) {
+            return Ok(());
+        }
+        patience.check_abort()?;
+        let began = match self.spinner.spin(|| lane.is_published(received)) {
+            Spun::Ready => return Ok(()),
+            Spun::Sleep(began) => began,
+        };
+        patience.start();
+        loop {
+            let slice = patience.slice()?;
+            sleep(lane, received, slice)?;
+            if lane.is_published(received) {
+                self.spinner.learn(began.elapsed());
+                return Ok(());
+            }
+            // A peer that goes wakes us; one that died is noticed at the end of the slice. What it
+            // published before it went counts.
+            if !socket.is_quiet() && !lane.is_published(received) {
+                return Err(Error::Disconnected);
+            }
+        }
+    }
+
+    /// Copies the message out, and makes sure that it is the one that was announced.
+    fn take(&mut self, buffer: &mut Buffer, limit: Limit) -> Result<Header, Error> {
+        let lane = self.region.lane(self.inbound);
+        let last @ (seq, len) = lane.last();
+        if seq != self.received.wrapping_add(1) {
+            return Err(Error::Protocol("a message was overwritten before it was read"));
+        }
+        self.received = seq;
+        let (len, capacity) = (len as usize, self.region.capacity(self.inbound));
+        if len > capacity {
+            let (found, limit) = (len as u64, capacity as u64);
+            return Err(Error::LimitExceeded { what: "a message in bytes", found, limit });
+        }
+        if len < HEADER_LEN {
+            return Err(Malformed::new(Fault::Truncated, "message header").into());
+        }
+        let mut head = [0; HEADER_LEN];
+        self.region.read(self.inbound, 0, &mut head);
+        let header = Header::decode(&head)?;
+        let payload_len = len - HEADER_LEN;
+        if header.payload_len as usize != payload_len {
+            return Err(Error::Protocol("a message's two lengths differ"));
+        }
+        check_limits(limit, payload_len as u64, header.item_count)?;
+        self.region.read(self.inbound, HEADER_LEN, buffer.exactly(payload_len));
+        buffer.set_len(payload_len);
+        if !lane.is_unchanged(last) {
+            return Err(Error::Protocol("a message changed while it was read"));
+        }
+        Ok(header)
+    }
+}
+
+impl Region {
+    /// Makes whoever sleeps in this region look around.
+    pub(crate) fn wake_all(&self) {
+        wake(self.lane(Way::Request));
+        wake(self.lane(Way::Response));
+    }
+}
+
+fn wake(lane: Lane<'_>) {
+    // It fails only for words that are no memory.
+    let _ = futex::wake(lane.signal, futex::Flags::empty(), 1);
+}
+
+/// Sleeps until a message after number `seen` is published, for a slice at most. It may also wake
+/// for nothing.
+fn sleep(lane: Lane<'_>, seen: u64, slice: Duration) -> Result<(), Error> {
+    let slept = match lane.asleep(seen) {
+        Some(signal) => {
+            futex::wait(lane.signal, futex::Flags::empty(), signal, Some(&timespec(slice)))
+        }
+        None => Ok(()),
+    };
+    lane.awake();
+    match slept {
+        Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => Ok(()),
+        Err(error) => Err(Error::link("wait for", error)),
+    }
+}

@@ -1,0 +1,217 @@
+//! A SEQPACKET socket: packets in, packets out, and no wait without an end.
+
+use crate::codec::HEADER_LEN;
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::patience::{Patience, SLICE};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::sockopt::{self, Timeout};
+use rustix::net::{
+    self, AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown,
+    SocketAddrUnix, SocketFlags, SocketType,
+};
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// The largest packet that is proposed, in bytes.
+const PACKET_MAX: usize = 65536;
+/// What the kernel keeps of a socket's send buffer for itself: a packet that is longer than the
+/// buffer without it is refused.
+const SEND_BUFFER_OVERHEAD: usize = 32;
+
+/// A connected socket. Receiving blocks for a slice at most.
+#[derive(Debug)]
+pub(crate) struct Socket(OwnedFd);
+
+/// What a send that cannot go on waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ready {
+    /// There is room again.
+    Writable,
+    /// The peer sends, too, and may be waiting for somebody to read that.
+    Readable,
+}
+
+pub(crate) fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
+    }
+}
+
+/// An unconnected socket, not inherited by children.
+pub(crate) fn unconnected() -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC;
+    net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+}
+
+impl Socket {
+    /// Connects, in one attempt.
+    pub(crate) fn connect(endpoint: &Endpoint) -> Result<Socket, Error> {
+        let path = endpoint.socket_path();
+        let failed = |error: Errno| match error {
+            Errno::NOENT | Errno::CONNREFUSED => Error::NotFound { path: path.clone() },
+            Errno::ACCESS | Errno::PERM => Error::Denied { path: path.clone() },
+            // The backlog is full.
+            Errno::AGAIN | Errno::TIMEDOUT => Error::Timeout,
+            error => Error::io("connect to", path.clone(), error),
+        };
+        let address = SocketAddrUnix::new(&path).map_err(failed)?;
+        let fd = unconnected().map_err(failed)?;
+        // A listener with a full backlog would block for ever.
+        sockopt::set_socket_timeout(&fd, Timeout::Send, Some(Duration::from_secs(1)))
+            .map_err(failed)?;
+        net::connect(&fd, &address).map_err(failed)?;
+        Socket::of(fd).map_err(failed)
+    }
+
+    /// A socket that is connected already.
+    pub(crate) fn of(fd: OwnedFd) -> Result<Socket, Errno> {
+        sockopt::set_socket_timeout(&fd, Timeout::Recv, Some(SLICE))?;
+        Ok(Socket(fd))
+    }
+
+    /// The largest packet that can be sent, in bytes.
+    pub(crate) fn packet_size(&self) -> u32 {
+        let buffer = sockopt::socket_send_buffer_size(&self.0).unwrap_or(PACKET_MAX);
+        buffer.saturating_sub(SEND_BUFFER_OVERHEAD).min(PACKET_MAX) as u32
+    }
+
+    /// The user at the other end.
+    pub(crate) fn peer_uid(&self) -> Result<u32, Errno> {
+        sockopt::socket_peercred(&self.0).map(|credentials| credentials.uid.as_raw())
+    }
+
+    /// Sends a packet if there is room for it now.
+    fn try_send(&self, header: &[u8; HEADER_LEN], body: &[u8]) -> Result<bool, Error> {
+        let parts = [IoSlice::new(header), IoSlice::new(body)];
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        loop {
+            return match net::sendmsg(&self.0, &parts, &mut SendAncillaryBuffer::default(), flags) {
+                Ok(sent) if sent == header.len() + body.len() => Ok(true),
+                Ok(_) => Err(Error::Protocol("a packet was sent in part")),
+                Err(Errno::AGAIN) => Ok(false),
+                Err(Errno::INTR) => continue,
+                Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Err(Error::Disconnected),
+                Err(error) => Err(Error::link("send to", error)),
+            };
+        }
+    }
+
+    /// Sends a packet. When the peer does not read, `meanwhile` is called whenever the peer has
+    /// sent something itself; without it nothing is read.
+    pub(crate) fn send(
+        &self,
+        header: &[u8; HEADER_LEN],
+        body: &[u8],
+        patience: &mut Patience<'_>,
+        meanwhile: &mut Option<&mut dyn FnMut() -> Result<(), Error>>,
+    ) -> Result<(), Error> {
+        while !self.try_send(header, body)? {
+            let ready = self.wait_to_send(patience, meanwhile.is_some())?;
+            if let (Some(Ready::Readable), Some(read)) = (ready, &mut *meanwhile) {
+                read()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a slice.
+    fn wait_to_send(
+        &self,
+        patience: &mut Patience<'_>,
+        or_readable: bool,
+    ) -> Result<Option<Ready>, Error> {
+        let slice = patience.slice()?;
+        let wanted = if or_readable { PollFlags::OUT | PollFlags::IN } else { PollFlags::OUT };
+        let mut polled = [PollFd::new(&self.0, wanted)];
+        match poll(&mut polled, Some(&timespec(slice))) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(Error::link("wait for", error)),
+        }
+        let found = polled[0].revents();
+        Ok(if found.intersects(PollFlags::OUT | PollFlags::ERR | PollFlags::HUP) {
+            Some(Ready::Writable)
+        } else if found.contains(PollFlags::IN) {
+            Some(Ready::Readable)
+        } else {
+            None
+        })
+    }
+
+    /// Receives a packet; returns its true length, which may be more than there was room for.
+    pub(crate) fn recv(
+        &self,
+        header: &mut [u8; HEADER_LEN],
+        body: &mut [u8],
+        patience: &mut Patience<'_>,
+    ) -> Result<usize, Error> {
+        let mut ample = patience.is_ample();
+        loop {
+            patience.check_abort()?;
+            let slice = if ample { SLICE } else { patience.slice()? };
+            let whole = slice >= SLICE;
+            if !whole {
+                self.wait_readable(slice)?;
+            }
+            if let Some(length) = self.try_recv(header, body, !whole)? {
+                return Ok(length);
+            }
+            if ample {
+                // The first slice has passed without the clock.
+                patience.start_before(SLICE);
+                ample = false;
+            }
+        }
+    }
+
+    /// Receives a packet that is there, or nothing. With `at_once` it does not wait for a slice.
+    pub(crate) fn try_recv(
+        &self,
+        header: &mut [u8; HEADER_LEN],
+        body: &mut [u8],
+        at_once: bool,
+    ) -> Result<Option<usize>, Error> {
+        let mut parts = [IoSliceMut::new(header), IoSliceMut::new(body)];
+        let flags = if at_once { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
+        let flags = flags | RecvFlags::TRUNC | RecvFlags::CMSG_CLOEXEC;
+        match net::recvmsg(&self.0, &mut parts, &mut RecvAncillaryBuffer::default(), flags) {
+            Ok(received) if received.bytes == 0 => Err(Error::Disconnected),
+            Ok(received) => Ok(Some(received.bytes)),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(Errno::CONNRESET | Errno::NOTCONN) => Err(Error::Disconnected),
+            Err(error) => Err(Error::link("receive from", error)),
+        }
+    }
+
+    fn wait_readable(&self, slice: Duration) -> Result<(), Error> {
+        let mut polled = [PollFd::new(&self.0, PollFlags::IN)];
+        match poll(&mut polled, Some(&timespec(slice))) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(Error::link("wait for", error)),
+        }
+    }
+
+    /// Whether the other end is still there and silent, as it must be while it uses shared memory.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut polled = [PollFd::new(&self.0, PollFlags::IN | PollFlags::RDHUP)];
+        match poll(&mut polled, Some(&timespec(Duration::ZERO))) {
+            Ok(found) => found == 0,
+            Err(error) => error == Errno::INTR,
+        }
+    }
+
+    /// Ends the connection in the directions given, for both peers and whoever waits in them.
+    pub(crate) fn shutdown(&self, how: Shutdown) {
+        // It fails when the peer has done so already.
+        let _ = net::shutdown(&self.0, how);
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
