@@ -26,6 +26,13 @@ impl Record {
         if self.outcome.is_good() {
             return out;
         }
+        for played in &self.scenarios {
+            let story = played.verdict.explain();
+            if !story.is_empty() {
+                out.push('\n');
+                push_lines(&mut out, printable(&story).lines(), "  ");
+            }
+        }
         // On one line the reason has said it all.
         let message = self.reason.message_and_place();
         if let Some((message, at)) = message.filter(|(message, _)| !Reason::is_short(message)) {
@@ -35,7 +42,10 @@ impl Record {
         }
         push_tail(&mut out, "stdout", &self.stdout, OUTPUT_LINES, paint);
         push_tail(&mut out, "stderr", &self.stderr, OUTPUT_LINES, paint);
-        push_tail(&mut out, "console", &self.console, CONSOLE_LINES, paint);
+        // What a check found is not on the console.
+        if !matches!(self.reason, Reason::Check { .. }) {
+            push_tail(&mut out, "console", &self.console, CONSOLE_LINES, paint);
+        }
         let path = shell_word(&path.to_string_lossy());
         let _ = writeln!(out, "\n  replay: cargo belljar replay {path}");
         out
@@ -73,6 +83,7 @@ impl Record {
         if !vm.kernel.id.is_empty() {
             parts.push(format!("kernel {}", one_line(&vm.kernel.id, 60)));
         }
+        parts.extend(vm.scheduler.iter().map(|scheduler| one_line(&scheduler.name, 60)));
         parts.extend(vm.seed.map(|seed| format!("seed {seed}")));
         parts.extend(self.durations.run_ns.map(duration_ns));
         if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }

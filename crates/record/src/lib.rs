@@ -90,7 +90,9 @@ pub use junit::junit;
 pub use project::Project;
 pub use read::{Collected, ReadError, read, read_all, read_said};
 pub use reason::{Place, Reason};
-pub use record::{Durations, Kernel, Metric, Mode, ParseError, Phase, Polarity, Record, Vm};
+pub use record::{
+    Durations, Kernel, Metric, Mode, ParseError, Phase, Played, Polarity, Record, Scheduler, Vm,
+};
 pub use said::{Difference, Digest, Line, Said, SaidError, Transcript, first_difference};
 pub use target::target_root;
 pub use text::Tail;

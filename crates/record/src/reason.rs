@@ -34,6 +34,13 @@ pub enum Reason {
         /// Where the check is written.
         at: Option<Place>,
     },
+    /// A scenario was played, and what it showed does not keep a limit.
+    Check {
+        /// Which check, as in `isolation`.
+        check: String,
+        /// The finding: who, where, when, what was measured, and the limit.
+        message: String,
+    },
     /// The body panicked.
     Panic {
         /// The panic's message, possibly on several lines.
@@ -88,6 +95,21 @@ pub enum Reason {
     /// No template could be made for the test to be forked from.
     TemplateFailed {
         /// Which step failed, and how.
+        detail: String,
+    },
+    /// The test's scenario makes no sense on its topology; no VM was started.
+    Scenario {
+        /// What is wrong with which step.
+        detail: String,
+    },
+    /// A scheduler under test could not be built or found; no VM was started.
+    SchedulerBuild {
+        /// Which, and what happened.
+        detail: String,
+    },
+    /// A scheduler under test did not come to schedule.
+    SchedulerNotLoaded {
+        /// Which, and why.
         detail: String,
     },
     /// The guest said more than the channel holds.
@@ -181,6 +203,9 @@ impl Reason {
             Self::AgentLost { .. }
                 | Self::QemuDied { .. }
                 | Self::TemplateFailed { .. }
+                | Self::Scenario { .. }
+                | Self::SchedulerBuild { .. }
+                | Self::SchedulerNotLoaded { .. }
                 | Self::ChannelOverflow { .. }
                 | Self::ChannelGarbage { .. }
                 | Self::Refused { .. }
@@ -230,6 +255,7 @@ impl fmt::Display for Reason {
                 let prefix = if is_named { "" } else { "assertion failed: " };
                 write!(out, "{prefix}{}{}", line(message), AtPlace(at.as_ref()))
             }
+            Self::Check { check, message } => write!(out, "{}: {}", line(check), line(message)),
             Self::Panic { message, at } => {
                 write!(out, "panicked: {}{}", line(message), AtPlace(at.as_ref()))
             }
@@ -263,6 +289,15 @@ impl fmt::Display for Reason {
             }
             Self::TemplateFailed { detail } => {
                 write!(out, "template could not be made: {}", line(detail))
+            }
+            Self::Scenario { detail } => {
+                write!(out, "scenario cannot be played: {}", line(detail))
+            }
+            Self::SchedulerBuild { detail } => {
+                write!(out, "scheduler is not there: {}", line(detail))
+            }
+            Self::SchedulerNotLoaded { detail } => {
+                write!(out, "scheduler did not load: {}", line(detail))
             }
             Self::ChannelOverflow { log, limit_bytes } => {
                 write!(out, "guest said more than the {} log's {limit_bytes} bytes", line(log))

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use belljar_verdict::Outcome;
+use belljar_verdict::evidence::Evidence;
+use belljar_verdict::{Outcome, Verdict};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,12 @@ pub struct Record {
     /// Parts of the run, in the order in which they began.
     #[serde(default)]
     pub phases: Vec<Phase>,
+    /// Scenarios that were played, in order: what they showed, and what came of it.
+    #[serde(default)]
+    pub scenarios: Vec<Played>,
+    /// How many steps of the scenario were played, where not all were.
+    #[serde(default)]
+    pub steps: Option<u64>,
     /// Where the host's time went.
     #[serde(default)]
     pub durations: Durations,
@@ -89,6 +96,8 @@ impl Record {
             metrics: Vec::new(),
             notes: Vec::new(),
             phases: Vec::new(),
+            scenarios: Vec::new(),
+            steps: None,
             durations: Durations::default(),
             guest_time_ns: None,
             timeout_ms: None,
@@ -200,6 +209,15 @@ pub struct Phase {
     pub counters: BTreeMap<String, u64>,
 }
 
+/// A scenario that was played.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Played {
+    /// What it showed.
+    pub evidence: Evidence,
+    /// What came of each check.
+    pub verdict: Verdict,
+}
+
 /// Where the host's time went, in nanoseconds of host time; `None` for what the run never came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -240,6 +258,8 @@ pub struct Vm {
     pub memory_mib: u64,
     /// The seed of the run.
     pub seed: Option<u64>,
+    /// The scheduler under test; none for the kernel's own.
+    pub scheduler: Option<Scheduler>,
     /// QEMU's version, as in `10.0.2`.
     pub qemu_version: Option<String>,
     /// QEMU's accelerator, as in `tcg` or `kvm`.
@@ -266,6 +286,20 @@ pub struct Kernel {
     pub id: String,
     /// Its release, as `uname -r` has it; `None` when it is not known.
     pub release: Option<String>,
+}
+
+/// A scheduler under test.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Scheduler {
+    /// The name that the test knows it by.
+    pub name: String,
+    /// Where its program comes from, as in `package scx-belljar`.
+    pub source: String,
+    /// Its command line in the guest.
+    pub command: Vec<String>,
+    /// BLAKE3 of its program in hex, or empty.
+    pub program_hash: String,
 }
 
 /// A number of which JSON has only the finite values.

@@ -79,6 +79,7 @@ pub(crate) fn failed() -> Record {
             preset: text("2n4l2c1t"),
             memory_mib: 512,
             seed: Some(7),
+            scheduler: None,
             qemu_version: text("10.0.2"),
             accelerator: text("tcg"),
         },
