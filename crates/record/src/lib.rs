@@ -79,7 +79,7 @@ mod target;
 mod testing;
 mod text;
 
-pub use belljar_verdict::Outcome;
+pub use belljar_verdict::{Outcome, Polarity};
 pub use directory::{Directory, WriteError, said_path};
 pub use format::FormatVersion;
 pub use host::Host;
@@ -91,7 +91,7 @@ pub use project::Project;
 pub use read::{Collected, ReadError, read, read_all, read_said};
 pub use reason::{Place, Reason};
 pub use record::{
-    Durations, Kernel, Metric, Mode, ParseError, Phase, Played, Polarity, Record, Scheduler, Vm,
+    Durations, Kernel, Metric, Mode, ParseError, Phase, Played, Record, Scheduler, Vm,
 };
 pub use said::{Difference, Digest, Line, Said, SaidError, Transcript, first_difference};
 pub use target::target_root;

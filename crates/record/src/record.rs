@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use belljar_verdict::evidence::Evidence;
-use belljar_verdict::{Outcome, Verdict};
+use belljar_verdict::{Outcome, Polarity, Verdict};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -179,19 +179,6 @@ pub struct Metric {
     /// In which direction it gets better.
     #[serde(default)]
     pub polarity: Polarity,
-}
-
-/// In which direction a metric gets better.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Polarity {
-    /// More is better, as with throughput.
-    Higher,
-    /// Less is better, as with latency.
-    Lower,
-    /// Neither.
-    #[default]
-    None,
 }
 
 /// A named part of the run.
