@@ -1,0 +1,77 @@
+//! Wake-ups through pipes: `pipe_read`, `pipe_write`, and the synchronous wake-up of the reader.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::{Acquire, Release};
+
+use super::Job;
+use crate::hand::{Brief, Hand, Outcome, Refusal, Tried};
+
+/// A pipe for each worker, to which the others write.
+pub(super) struct Pipes(Vec<(OwnedFd, OwnedFd)>);
+
+impl Pipes {
+    pub(super) fn new(count: u32) -> Result<Self, Refusal> {
+        let pipes: Result<_, _> = (0..count).map(|_| rustix::pipe::pipe()).collect();
+        pipes.map(Self).tried(|| format!("make {count} pipes: raise the limit on open files"))
+    }
+
+    /// Writes a message to a worker's pipe, and when.
+    pub(super) fn send(&self, hand: &mut Hand<'_>, to: u32) -> Outcome {
+        hand.desk(to).stamps[0].store(hand.now_ns(), Release);
+        loop {
+            let end = &self.0[to as usize].1;
+            match hand.wait(|| rustix::io::write(end, &[1])) {
+                Err(rustix::io::Errno::INTR) if hand.is_told_to_stop() => return Ok(()),
+                Err(rustix::io::Errno::INTR) => {}
+                result => return result.map(drop).tried(|| "write to a pipe".into()),
+            }
+        }
+    }
+
+    /// Waits for a message in the worker's own pipe; false when told to stop.
+    pub(super) fn receive(&self, hand: &mut Hand<'_>) -> Result<bool, Refusal> {
+        let end = &self.0[hand.index as usize].0;
+        while !hand.is_told_to_stop() {
+            let mut byte = [0];
+            match hand.wait(|| rustix::io::read(end, &mut byte)) {
+                Ok(_) => {
+                    hand.woke(hand.desk(hand.index).stamps[0].load(Acquire));
+                    return Ok(true);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(Refusal(format!("cannot read a pipe: {error}"))),
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Each burst ends with a message to the other, and a wait for its answer.
+pub(super) struct PipeIo {
+    pipes: Pipes,
+    burst: u64,
+}
+
+impl PipeIo {
+    pub(super) fn new(brief: &Brief, burst: u64) -> Result<Self, Refusal> {
+        Ok(Self { pipes: Pipes::new(brief.count)?, burst })
+    }
+}
+
+impl Job for PipeIo {
+    fn work(&self, hand: &mut Hand<'_>) -> Outcome {
+        let team = hand.team();
+        let mut mine = team.position == 0;
+        while hand.goes_on() {
+            if mine {
+                let units = hand.spin_units(self.burst, 1024);
+                self.pipes.send(hand, team.partner())?;
+                hand.did(units + 1);
+            } else if !self.pipes.receive(hand)? {
+                break;
+            }
+            mine = !mine;
+        }
+        Ok(())
+    }
+}
