@@ -1,5 +1,7 @@
 //! Groups of workers.
 
+use std::fmt;
+
 use belljar_topology::{CpuSet, Topology};
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +57,15 @@ impl Count {
     }
 }
 
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(count) => write!(f, "{count}"),
+            Self::PercentOfCpus(percent) => write!(f, "{percent}% of CPUs"),
+        }
+    }
+}
+
 impl Workers {
     /// The affinity of each of `count` workers, as [`Affinity::resolve`] has it; workers of
     /// [`Work::SmtSiblingSpin`] are SMT sibling pairs unless they are bound otherwise.
@@ -74,13 +85,6 @@ impl Workers {
             (_, affinity) => affinity,
         };
         affinity.resolve(count, cgroup, topology, seed)
-    }
-
-    /// What the kernel calls them.
-    #[must_use]
-    pub fn comm_or_default(&self) -> String {
-        let end = |name: &str| name[..name.floor_char_boundary(15)].to_owned();
-        self.comm.clone().unwrap_or_else(|| end(&self.work.name().to_lowercase()))
     }
 
     /// A group with the kernel's defaults.
@@ -172,12 +176,5 @@ mod tests {
             assert_eq!(Count::PercentOfCpus(percent).resolve(cpus), count);
         }
         assert_eq!(Count::PercentOfCpus(u32::MAX).resolve(usize::MAX), u32::MAX);
-    }
-
-    #[test]
-    fn names_are_cut_to_what_the_kernel_keeps() {
-        let group = Workers::exactly(1, Work::numa_working_set_sweep());
-        assert_eq!(group.comm_or_default(), "numaworkingsets");
-        assert_eq!(group.comm("mine").comm_or_default(), "mine");
     }
 }

@@ -35,6 +35,7 @@ impl Walk<'_> {
         let cpus = cpus.and_then(|(words, cpus)| {
             cpus.map_err(|error| self.wrong(fault(words, error.to_string()))).ok()
         });
+        let confined = cpus.is_some();
         let nodes = cgroup.mems.as_deref().and_then(|mems| self.mems(mems, parent));
         self.gone.remove(&Name::Cgroup(name.to_owned()));
         let live = Live {
@@ -46,7 +47,8 @@ impl Walk<'_> {
             crews: Vec::new(),
         };
         self.cgroups.insert(name.to_owned(), live);
-        let cpus = self.cpus(name);
+        let resolved = cgroup.cpuset.is_none() || confined;
+        let cpus = if resolved { self.cpus(name) } else { CpuSet::new() };
         let mut counts = Vec::new();
         for (index, workers) in (0..).zip(&cgroup.workers) {
             self.here.group = Some(index);
@@ -213,10 +215,12 @@ impl Walk<'_> {
             }
             Op::SetCpuset { cgroup, cpus } => {
                 match cpus.resolve(self.topology, &self.cpus(parent(cgroup))) {
-                    Ok(cpus) => self.confine(cgroup, Some(cpus)),
+                    Ok(cpus) => {
+                        self.confine(cgroup, Some(cpus));
+                        self.settle(self.cpus(cgroup), Vec::new());
+                    }
                     Err(error) => self.wrong(fault(cpus, error.to_string())),
                 }
-                self.settle(self.cpus(cgroup), Vec::new());
             }
             Op::ClearCpuset { cgroup } => {
                 self.confine(cgroup, None);
