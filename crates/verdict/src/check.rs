@@ -56,7 +56,8 @@ checks! {
     Isolation "isolation"
     /// The longest time between two checkpoints of a worker.
     Gap "gap"
-    /// The difference in the share of time off the CPU between the workers of one group.
+    /// The difference in the share of time off the CPU between the workers of one group that do the same.
+    /// Other groups of the cgroup may have another weight, work or affinity by declaration.
     Spread "spread"
     /// The coefficient of variation of units per second between the workers of one group.
     ThroughputCv "throughput-cv"

@@ -238,7 +238,7 @@ fn said(finding: &Finding, evidence: &Evidence) -> String {
                         lines.extend([reason, message, dump].map(Clone::clone));
                     }
                     SchedulerEnd::Stalled { message, dump } => {
-                        lines.extend([message, dump].map(Clone::clone))
+                        lines.extend([message, dump].map(Clone::clone));
                     }
                     _ => {}
                 }

@@ -9,7 +9,10 @@ use crate::text::{duration_ns, one_line};
 
 /// One list of all limits: what may be given, how layers merge, and what is shown.
 macro_rules! limits {
-    ($($(#[$doc:meta])* $name:ident: $type:ty, $show:expr;)*) => {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident: $type:ty, $show:expr, $set:ident($arg:ident: $from:ty) = $value:expr;
+    )*) => {
         /// What a run is held to; what is `None` is left to whoever is asked next (step, then test, then
         /// scheduler, then the defaults).
         ///
@@ -49,6 +52,15 @@ macro_rules! limits {
             pub fn over(self, below: Self) -> Self {
                 Self { $($name: self.$name.or(below.$name),)* }
             }
+
+            $(
+                $(#[$doc])*
+                #[must_use]
+                pub fn $set(mut self, $arg: $from) -> Self {
+                    self.$name = Some($value);
+                    self
+                }
+            )*
         }
 
         impl Resolved {
@@ -81,34 +93,48 @@ macro_rules! limits {
 
 limits! {
     /// Whether every worker must do at least one unit of work.
-    progress: bool, on_off;
+    progress: bool, on_off,
+        progress(on: bool) = on;
     /// Whether workers must stay on the CPUs they are allowed.
-    isolation: bool, on_off;
+    isolation: bool, on_off,
+        isolation(on: bool) = on;
     /// Whether the scheduler under test must live until it is detached.
-    scheduler_lives: bool, on_off;
+    scheduler_lives: bool, on_off,
+        scheduler_lives(on: bool) = on;
     /// Whether the kernel's log must be clean.
-    clean_log: bool, on_off;
+    clean_log: bool, on_off,
+        clean_log(on: bool) = on;
     /// The longest time between two checkpoints of a worker, in milliseconds of guest time.
-    max_gap_ms: u64, |ms: u64| duration_ns(ms.saturating_mul(1_000_000));
+    max_gap_ms: u64, |ms: u64| duration_ns(ms.saturating_mul(1_000_000)),
+        max_gap(time: Duration) = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     /// The largest difference in the share of time off the CPU between the workers of one group, in
     /// percentage points.
-    max_spread_pct: f64, |points| format!("{points} points");
+    max_spread_pct: f64, |points| format!("{points} points"),
+        max_spread_pct(limit: f64) = limit;
     /// The largest coefficient of variation of units per second between the workers of one group.
-    max_throughput_cv: f64, plain;
+    max_throughput_cv: f64, plain,
+        max_throughput_cv(limit: f64) = limit;
     /// The least units per second of CPU time, of each worker.
-    min_work_rate: f64, per_second;
+    min_work_rate: f64, per_second,
+        min_work_rate(limit: f64) = limit;
     /// The least rounds per second of CPU time, of each worker.
-    min_iteration_rate: f64, per_second;
+    min_iteration_rate: f64, per_second,
+        min_iteration_rate(limit: f64) = limit;
     /// The most migrations per round, of each cgroup's workers.
-    max_migration_ratio: f64, plain;
+    max_migration_ratio: f64, plain,
+        max_migration_ratio(limit: f64) = limit;
     /// The highest 99th percentile of wake latency, of each worker, in nanoseconds.
-    max_p99_wake_ns: u64, duration_ns;
+    max_p99_wake_ns: u64, duration_ns,
+        max_p99_wake(time: Duration) = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     /// The highest coefficient of variation of wake latency, of each worker.
-    max_wake_cv: f64, plain;
+    max_wake_cv: f64, plain,
+        max_wake_cv(limit: f64) = limit;
     /// The least share of pages on the nodes that the worker's CPUs belong to, 0 to 1.
-    min_page_locality: f64, plain;
+    min_page_locality: f64, plain,
+        min_page_locality(limit: f64) = limit;
     /// The most migrations to another node, as a share of each cgroup's migrations, 0 to 1.
-    max_cross_node_ratio: f64, plain;
+    max_cross_node_ratio: f64, plain,
+        max_cross_node_ratio(limit: f64) = limit;
 }
 
 fn on_off(on: bool) -> String {
@@ -223,105 +249,6 @@ impl Limits {
             }
         }
         Ok(())
-    }
-
-    /// Whether every worker must do at least one unit of work.
-    #[must_use]
-    pub fn progress(mut self, on: bool) -> Self {
-        self.progress = Some(on);
-        self
-    }
-
-    /// Whether workers must stay on the CPUs they are allowed.
-    #[must_use]
-    pub fn isolation(mut self, on: bool) -> Self {
-        self.isolation = Some(on);
-        self
-    }
-
-    /// Whether the scheduler under test must live until it is detached.
-    #[must_use]
-    pub fn scheduler_lives(mut self, on: bool) -> Self {
-        self.scheduler_lives = Some(on);
-        self
-    }
-
-    /// Whether the kernel's log must be clean.
-    #[must_use]
-    pub fn clean_log(mut self, on: bool) -> Self {
-        self.clean_log = Some(on);
-        self
-    }
-
-    /// The longest time between two checkpoints of a worker, in whole milliseconds of guest time.
-    #[must_use]
-    pub fn max_gap(mut self, time: Duration) -> Self {
-        self.max_gap_ms = Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        self
-    }
-
-    /// The largest difference in the share of time off the CPU between the workers of one group, in
-    /// percentage points.
-    #[must_use]
-    pub fn max_spread_pct(mut self, points: f64) -> Self {
-        self.max_spread_pct = Some(points);
-        self
-    }
-
-    /// The largest coefficient of variation of units per second between the workers of one group.
-    #[must_use]
-    pub fn max_throughput_cv(mut self, cv: f64) -> Self {
-        self.max_throughput_cv = Some(cv);
-        self
-    }
-
-    /// The least units per second of CPU time, of each worker.
-    #[must_use]
-    pub fn min_work_rate(mut self, units: f64) -> Self {
-        self.min_work_rate = Some(units);
-        self
-    }
-
-    /// The least rounds per second of CPU time, of each worker.
-    #[must_use]
-    pub fn min_iteration_rate(mut self, rounds: f64) -> Self {
-        self.min_iteration_rate = Some(rounds);
-        self
-    }
-
-    /// The most migrations per round, of each cgroup's workers.
-    #[must_use]
-    pub fn max_migration_ratio(mut self, ratio: f64) -> Self {
-        self.max_migration_ratio = Some(ratio);
-        self
-    }
-
-    /// The highest 99th percentile of wake latency, of each worker.
-    #[must_use]
-    pub fn max_p99_wake(mut self, time: Duration) -> Self {
-        self.max_p99_wake_ns = Some(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-        self
-    }
-
-    /// The highest coefficient of variation of wake latency, of each worker.
-    #[must_use]
-    pub fn max_wake_cv(mut self, cv: f64) -> Self {
-        self.max_wake_cv = Some(cv);
-        self
-    }
-
-    /// The least share of pages on the nodes that the worker's CPUs belong to, 0 to 1.
-    #[must_use]
-    pub fn min_page_locality(mut self, share: f64) -> Self {
-        self.min_page_locality = Some(share);
-        self
-    }
-
-    /// The most migrations to another node, as a share of each cgroup's migrations, 0 to 1.
-    #[must_use]
-    pub fn max_cross_node_ratio(mut self, share: f64) -> Self {
-        self.max_cross_node_ratio = Some(share);
-        self
     }
 }
 

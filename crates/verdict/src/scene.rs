@@ -1,6 +1,6 @@
 //! The evidence as checks look at it: parts of it, and what surrounds a moment, a CPU or a worker.
 
-use belljar_topology::{CpuId, Topology};
+use belljar_topology::{CpuId, CpuSet, Topology};
 
 use crate::evidence::{
     CgroupEvidence, Evidence, Gap, Latency, SchedulerReport, WorkerEnd, WorkerReport,
@@ -148,6 +148,25 @@ impl<'a> Part<'a> {
     }
 }
 
+/// A sum of counts that come from a guest, which may have written anything.
+pub(crate) fn sum(counts: impl IntoIterator<Item = u64>) -> u64 {
+    counts.into_iter().fold(0, u64::saturating_add)
+}
+
+/// A count with its noun: `1 worker`, `2 workers`.
+pub(crate) fn counted_as(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// CPUs as text has them, also none.
+pub(crate) fn cpus(set: &CpuSet) -> String {
+    match set.len() {
+        0 => "no CPU".to_owned(),
+        1 => format!("CPU {set}"),
+        _ => format!("CPUs {set}"),
+    }
+}
+
 /// Neighbours of a worker on a CPU that are named.
 const NEIGHBOURS_SHOWN: usize = 2;
 
@@ -209,13 +228,32 @@ impl<'a> Scene<'a> {
             return None;
         }
         Some(match schedulers.iter().rev().find(attached) {
-            Some(it) => format!(
-                "the scheduler {} was attached since {}",
-                one_line(&it.name, 60),
-                duration_ns(self.after(it.attached_ns.unwrap_or_default()))
-            ),
+            Some(it) => {
+                format!("the scheduler {} was attached {}", one_line(&it.name, 60), self.since(it))
+            }
             None => "no scheduler under test was attached then".to_owned(),
         })
+    }
+
+    /// Since when a scheduler was attached.
+    pub(crate) fn since(&self, scheduler: &SchedulerReport) -> String {
+        match scheduler.attached_ns {
+            Some(at_ns) if at_ns > self.evidence.began_ns => {
+                format!("since {}", duration_ns(self.after(at_ns)))
+            }
+            _ => "since before the start".to_owned(),
+        }
+    }
+
+    /// How many workers share how many CPUs with a worker in its cgroup.
+    pub(crate) fn crowd(&self, worker: &WorkerReport) -> Option<String> {
+        let (name, step) = (&worker.cgroup, worker.step);
+        let cgroup = self.evidence.cgroups.iter().find(|it| (&it.name, it.step) == (name, step))?;
+        let of_cgroup = |it: &&WorkerReport| (&it.cgroup, it.step) == (name, step);
+        let workers = self.evidence.workers.iter().filter(of_cgroup).count();
+        let (name, cpus) = (cgroup_name(name), &cgroup.cpus);
+        let (has, on) = (counted_as(workers, "worker"), counted_as(cpus.len(), "CPU"));
+        (!cpus.is_empty()).then(|| format!("{name} has {has} on {on} ({cpus})"))
     }
 
     /// Who else used a CPU, those with the most CPU time first.

@@ -1,9 +1,9 @@
 //! How alike the workers of one group fared.
 
 use super::{Sense, Tally};
-use crate::finding::{cgroup_name, number};
+use crate::finding::number;
 use crate::judge::Mode;
-use crate::scene::{Part, Scene, Scope};
+use crate::scene::{Part, Scene, Scope, cpus};
 use crate::text::duration_ns;
 use crate::{CheckKind, Finding, Sourced, Subject, Unit};
 
@@ -49,16 +49,16 @@ pub(crate) fn spread(scene: &Scene<'_>, scope: &Scope, limit: &Sourced<f64>) -> 
             for (word, part) in [("least", most), ("most", least)] {
                 finding.facts.push(format!(
                     "{} got the {word}: it ran {} of {} ({} % off the CPU), was runnable without running for {}, \
-                     on CPUs {}",
+                     on {}",
                     Subject::of(part.worker).short(),
                     duration_ns(part.cpu_ns),
                     duration_ns(part.wall_ns),
                     number((off(part) * 10.0).round() / 10.0),
                     duration_ns(part.run_delay_ns),
-                    part.worker.cpus_used,
+                    cpus(&part.worker.cpus_used),
                 ));
             }
-            finding.facts.extend(allowed(scene, &cohort));
+            finding.facts.extend(scene.crowd(worker));
             finding.facts.extend(scene.quota(worker));
             finding.facts.extend(scene.who_scheduled(worker.ended_ns));
         });
@@ -124,15 +124,4 @@ pub(crate) fn throughput_cv(
 fn group(cohort: &[&Part<'_>]) -> Subject {
     let (cgroup, _, group, role) = cohort.first().map_or(("", None, 0, ""), |part| part.cohort());
     Subject::Group { cgroup: cgroup.to_owned(), group, role: role.to_owned() }
-}
-
-/// How many share how many CPUs.
-fn allowed(scene: &Scene<'_>, cohort: &[&Part<'_>]) -> Option<String> {
-    let (name, step, ..) = cohort.first()?.cohort();
-    let cgroup = scene.evidence.cgroups.iter().find(|it| it.name == name && it.step == step)?;
-    let workers =
-        scene.evidence.workers.iter().filter(|it| it.cgroup == name && it.step == step).count();
-    let (name, cpus) = (cgroup_name(name), &cgroup.cpus);
-    (!cpus.is_empty())
-        .then(|| format!("{name} has {workers} workers on {} CPUs ({cpus})", cpus.len()))
 }

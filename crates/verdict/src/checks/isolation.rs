@@ -1,7 +1,7 @@
 //! Workers stayed on the CPUs they were allowed.
 
 use super::Tally;
-use crate::scene::{Scene, Scope};
+use crate::scene::{Scene, Scope, cpus};
 use crate::{CheckKind, Finding, Sourced, Subject};
 
 pub(crate) fn isolation(scene: &Scene<'_>, scope: &Scope, on: &Sourced<bool>) -> Vec<Finding> {
@@ -16,7 +16,7 @@ pub(crate) fn isolation(scene: &Scene<'_>, scope: &Scope, on: &Sourced<bool>) ->
             tally.good(Subject::of(worker));
             continue;
         };
-        let text = format!("ran on CPU {}, allowed were {}", first.cpu, first.allowed);
+        let text = format!("ran on CPU {}, allowed: {}", first.cpu, cpus(&first.allowed));
         let finding = tally.bad(Subject::of(worker), text);
         finding.cpu = Some(first.cpu);
         finding.at_ns = Some(scene.after(first.at_ns));
@@ -27,8 +27,9 @@ pub(crate) fn isolation(scene: &Scene<'_>, scope: &Scope, on: &Sourced<bool>) ->
             finding.facts.push(format!("it was later found on CPUs {} as well", more.join(", ")));
         }
         finding.facts.push(format!(
-            "checkpoints found it on CPUs {} and saw {} migrations",
-            worker.cpus_used, worker.migrations
+            "checkpoints found it on {} and saw {} migrations",
+            cpus(&worker.cpus_used),
+            worker.migrations
         ));
         finding.facts.extend(scene.who_scheduled(first.at_ns));
     }

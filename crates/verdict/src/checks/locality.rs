@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use belljar_topology::NodeId;
 
 use super::{Sense, Tally};
-use crate::scene::{Scene, Scope};
+use crate::scene::{Scene, Scope, cpus, sum};
 use crate::{CheckKind, Finding, Sourced, Subject, Unit};
 
 /// Pages are counted once, when a worker ends: a step's own limit holds for the workers of that step.
@@ -21,7 +21,7 @@ pub(crate) fn locality(scene: &Scene<'_>, scope: &Scope, limit: &Sourced<f64>) -
     for part in scene.parts(scope).iter().filter(|part| part.is_whole) {
         let worker = part.worker;
         let subject = Subject::of(worker);
-        let total: u64 = worker.node_pages.iter().sum();
+        let total = sum(worker.node_pages.iter().copied());
         if worker.node_pages.is_empty() {
             continue;
         }
@@ -36,7 +36,7 @@ pub(crate) fn locality(scene: &Scene<'_>, scope: &Scope, limit: &Sourced<f64>) -
             continue;
         }
         let pages = |node: &NodeId| worker.node_pages.get(node.0 as usize).copied().unwrap_or(0);
-        let local: u64 = own.iter().map(pages).sum();
+        let local = sum(own.iter().map(pages));
         tally.measure(
             subject,
             local as f64 / total as f64,
@@ -45,7 +45,9 @@ pub(crate) fn locality(scene: &Scene<'_>, scope: &Scope, limit: &Sourced<f64>) -
                 finding.at_ns = Some(scene.after(worker.ended_ns));
                 finding.cpu = worker.cpus_used.iter().next_back();
                 let nodes = own.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                finding.facts.push(format!("it ran on CPUs {}, of node {nodes}", worker.cpus_used));
+                finding
+                    .facts
+                    .push(format!("it ran on {}, of node {nodes}", cpus(&worker.cpus_used)));
                 let by_node = worker.node_pages.iter().enumerate();
                 let by_node: Vec<_> =
                     by_node.map(|(node, pages)| format!("{pages} on node {node}")).collect();

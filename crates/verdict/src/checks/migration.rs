@@ -1,7 +1,7 @@
 //! Migrations of the workers of a cgroup.
 
 use super::{Sense, Tally};
-use crate::scene::{Part, Scene, Scope};
+use crate::scene::{Part, Scene, Scope, counted_as, cpus, sum};
 use crate::text::duration_ns;
 use crate::{CheckKind, Finding, Sourced, Subject, Unit};
 
@@ -58,12 +58,12 @@ fn share<'a>(
     for cgroup in Scene::grouped(&parts, |part| (&part.worker.cgroup, part.worker.step)) {
         let Some(worst) = cgroup.iter().max_by_key(|part| some(part)) else { continue };
         let subject = Subject::Cgroup { name: worst.worker.cgroup.clone() };
-        let sum = |of: fn(&Part<'_>) -> u64| cgroup.iter().map(|part| of(part)).sum::<u64>();
-        let (total, part) = (sum(all), sum(some));
+        let (total, part) =
+            (sum(cgroup.iter().map(|it| all(it))), sum(cgroup.iter().map(|it| some(it))));
         if total == 0 {
             match cgroup.iter().find(|part| part.is_starved()) {
                 Some(starved) => {
-                    tally.nothing_to_divide(starved, &format!("its cgroup saw no {among}"))
+                    tally.nothing_to_divide(starved, &format!("its cgroup saw no {among}"));
                 }
                 None => tally.open(
                     subject,
@@ -76,13 +76,13 @@ fn share<'a>(
             let worker = worst.worker;
             let name = Subject::of(worker).short();
             finding.facts.push(format!(
-                "its {} workers saw {part} {counted} among {total} {among}",
-                cgroup.len()
+                "its {} saw {part} {counted} among {total} {among}",
+                counted_as(cgroup.len(), "worker")
             ));
             finding.facts.push(format!(
-                "{name} had the most, {}, on CPUs {}",
+                "{name} had the most, {}, on {}",
                 some(worst),
-                worker.cpus_used
+                cpus(&worker.cpus_used)
             ));
             if let Some(first) = worker.moves.first() {
                 finding.at_ns = Some(scene.after(first.at_ns));

@@ -48,6 +48,7 @@ pub(crate) fn progress(scene: &Scene<'_>, scope: &Scope, on: &Sourced<bool>) -> 
                 let around = [
                     scene.quota(worker),
                     scene.peers(part, &parts),
+                    scene.crowd(worker),
                     scene.who_scheduled(worker.ended_ns),
                 ];
                 finding.facts.push(waited);

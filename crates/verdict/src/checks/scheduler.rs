@@ -89,8 +89,7 @@ pub(crate) fn lives(scene: &Scene<'_>, scope: &Scope, on: &Sourced<bool>) -> Vec
                 finding.at_ns = it.ended_ns.map(|at_ns| scene.after(at_ns));
                 finding.step = scene.step(in_step);
                 finding.facts = facts(it);
-                let mut life =
-                    format!("it was attached since {}", duration_ns(scene.after(attached_ns)));
+                let mut life = format!("it was attached {}", scene.since(it));
                 if let Some(ended_ns) = it.ended_ns {
                     let lived_ns = ended_ns.saturating_sub(attached_ns);
                     life.push_str(&format!(" and lived for {}", duration_ns(lived_ns)));

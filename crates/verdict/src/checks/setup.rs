@@ -34,7 +34,7 @@ fn all_well(kinds: [CheckKind; 2], of_each: impl Iterator<Item = Option<Finding>
         findings.extend(
             clean
                 .into_iter()
-                .map(|kind| Finding::new(kind, Outcome::Pass, format!("all {count} are well"))),
+                .map(|kind| Finding::new(kind, Outcome::Pass, format!("all well ({count})"))),
         );
     }
     findings

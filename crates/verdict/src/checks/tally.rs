@@ -102,9 +102,12 @@ impl<'s, 'a> Tally<'s, 'a> {
             let text = format!("{why}: it was runnable and never ran");
             let quota = self.scene.quota(part.worker);
             let who = self.scene.who_scheduled(part.worker.ended_ns);
-            self.bad(subject, text)
-                .facts
-                .extend([Some(part.time_spent()), quota, who].into_iter().flatten());
+            let at_ns = self.scene.after(part.worker.ended_ns);
+            let step = self.scene.step(part.worker.step);
+            let finding = self.bad(subject, text);
+            finding.at_ns = Some(at_ns);
+            finding.step = finding.step.take().or(step);
+            finding.facts.extend([Some(part.time_spent()), quota, who].into_iter().flatten());
         } else {
             self.open(subject, format!("{why}, so there is nothing to divide by"));
         }
@@ -143,7 +146,7 @@ impl<'s, 'a> Tally<'s, 'a> {
                             format!("{word} {value}, {}", subject.short()),
                         )
                     },
-                    None => self.finding(Outcome::Pass, Subject::Run, "holds".to_owned()),
+                    None => self.finding(Outcome::Pass, Subject::Run, "all well".to_owned()),
                 }
             }
             None => self.skip_or_open(nothing),

@@ -3,7 +3,7 @@
 use super::{Sense, Tally};
 use crate::evidence::Latency;
 use crate::finding::number;
-use crate::scene::{Scene, Scope};
+use crate::scene::{Part, Scene, Scope, sum};
 use crate::text::duration_ns;
 use crate::{CheckKind, Finding, Sourced, Subject, Unit};
 
@@ -38,9 +38,9 @@ fn wakes<'a>(
         let by_value = |a: &&&Latency, b: &&&Latency| value(a).total_cmp(&value(b));
         let Some(worst) = part.wakes.iter().filter(sampled).max_by(by_value) else {
             // Its work may time no wake-ups; but what its like timed, it should have timed, too.
-            let is_alike = |it: &&crate::scene::Part<'_>| it.cohort() == part.cohort();
-            let others: u64 =
-                parts.iter().filter(is_alike).flat_map(|it| &it.wakes).map(|wake| wake.count).sum();
+            let is_alike = |it: &&Part<'_>| it.cohort() == part.cohort();
+            let alike = parts.iter().filter(is_alike).flat_map(|it| &it.wakes);
+            let others = sum(alike.map(|wake| wake.count));
             if others > 0 {
                 tally.nothing_to_divide(
                     part,
