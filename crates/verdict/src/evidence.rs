@@ -222,7 +222,7 @@ pub struct Slice {
     /// count as checkpoints.
     #[serde(default)]
     pub gap: Gap,
-    /// Wake latencies of the step's hold; `None` where they are kept for the worker's whole life only.
+    /// Wake latencies of the step's hold; `None` where none was timed or they are kept for the whole life only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wake: Option<Latency>,
 }

@@ -523,7 +523,7 @@ fn a_steps_limits_hold_in_that_step_alone() {
     }));
     assert_eq!(named(&verdict, Outcome::Inconclusive), ["p99-wake the run", "p99-wake the run"]);
     assert!(
-        verdict.explain().contains("kept for workers' whole lives, not by step"),
+        verdict.explain().contains("no wake-up was timed for this part of the run alone"),
         "{}",
         verdict.explain()
     );

@@ -68,7 +68,7 @@ fn wakes<'a>(
     }
     let by_life = tally.is_empty() && parts.iter().any(|part| part.worker.wake.count > 0);
     tally.end(if by_life {
-        "wake latencies were kept for workers' whole lives, not by step"
+        "no wake-up was timed for this part of the run alone"
     } else {
         "no worker timed a wake-up"
     })
