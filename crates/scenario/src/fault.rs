@@ -22,13 +22,14 @@ const NAME_BYTES_MAX: usize = 128;
 /// Faults of a path of cgroups.
 pub(crate) fn name(name: &str) -> Option<Fault> {
     let odd = |c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c));
-    let wrong = |part: &str| part.is_empty() || part.contains(odd);
+    let begins_well = |part: &str| part.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let wrong = |part: &str| !begins_well(part) || part.contains(odd);
     (name.len() > NAME_BYTES_MAX || name.split('/').any(wrong)).then(|| {
         fault(
             name,
             format!(
-                "`{}` cannot be a cgroup's name: use letters, digits, `-` and `_`, and `/` \
-                 between parent and child, at most {NAME_BYTES_MAX} in all",
+                "`{}` cannot be a cgroup's name: use letters, digits, `-` and `_`, a letter \
+                 or digit first, and `/` between parent and child, at most {NAME_BYTES_MAX} in all",
                 word::clip(name)
             ),
         )

@@ -14,7 +14,7 @@ pub enum Op {
         /// The cgroup.
         cgroup: Box<Cgroup>,
     },
-    /// Stops a cgroup's workers and payloads and removes it.
+    /// Stops the workers and payloads of a cgroup and of those below it, and removes them.
     RemoveCgroup {
         /// Which.
         cgroup: String,

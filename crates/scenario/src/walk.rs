@@ -153,27 +153,13 @@ impl Walk<'_> {
             self.here.repeated = false;
         }
         let how = format!("it lives in {} alone", site(life, Item::Whole).in_words(&step.name));
-        let ended: Vec<String> = self
-            .cgroups
-            .iter()
-            .filter(|(_, c)| life == c.life)
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in ended {
-            self.cgroups.remove(&name);
+        for (name, _) in self.cgroups.extract_if(.., |_, cgroup| cgroup.life == life) {
             self.gone.insert(Name::Cgroup(name), how.clone());
         }
         for cgroup in self.cgroups.values_mut() {
             cgroup.crews.retain(|crew| crew.life != life);
         }
-        let over: Vec<String> = self
-            .payloads
-            .iter()
-            .filter(|(_, p)| life == p.life)
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in over {
-            self.payloads.remove(&name);
+        for (name, _) in self.payloads.extract_if(.., |_, payload| payload.life == life) {
             self.gone.insert(Name::Payload(name), how.clone());
         }
     }
@@ -277,26 +263,9 @@ impl Walk<'_> {
         self.cgroups.iter().filter(move |(other, _)| is_below(other, name))
     }
 
-    fn child_of(&self, name: &str) -> Option<String> {
-        self.below(name).next().map(|(child, _)| child.clone())
-    }
-
     fn has_tasks(&self, name: &str) -> bool {
         self.cgroups.get(name).is_some_and(|cgroup| !cgroup.crews.is_empty())
             || self.payloads.values().any(|payload| payload.cgroup == name)
-    }
-
-    /// Tasks are in cgroups without children: cgroup v2 refuses them elsewhere.
-    fn is_leaf(&mut self, name: &str) -> bool {
-        let Some(child) = self.child_of(name).filter(|_| !name.is_empty()) else {
-            return true;
-        };
-        let message = format!(
-            "`{name}` has the child `{child}`, and cgroup v2 wants tasks in cgroups without children: \
-             use a child"
-        );
-        self.wrong(fault(name, message));
-        false
     }
 
     /// That no cgroup has more tasks than it may.

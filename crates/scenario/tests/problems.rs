@@ -49,6 +49,7 @@ fn names() {
         add("load"),
         add("missing/child"),
         add("two words"),
+        add("load/_workers"),
         add("load/child"),
         add("fresh"),
         remove("fresh"),
@@ -64,10 +65,10 @@ fn names() {
         step 3 `squeeze`, operation 3 (remove-cgroup): the scenario's root cannot be used here: name a cgroup
         step 3 `squeeze`, operation 4 (add-cgroup), cgroup `load`: `load` is there already, from backdrop: name them apart
         step 3 `squeeze`, operation 5 (add-cgroup), cgroup `missing/child`: no cgroup is called `missing`; there are load
-        step 3 `squeeze`, operation 6 (add-cgroup), cgroup `two words`: `two words` cannot be a cgroup's name: use letters, digits, `-` and `_`, and `/` between parent and child, at most 128 in all
-        step 3 `squeeze`, operation 7 (add-cgroup), cgroup `load/child`: its parent `load` has tasks, and cgroup v2 wants tasks in cgroups without children: give them a child of their own
-        step 3 `squeeze`, operation 10 (freeze): there is no cgroup `fresh` any more: step 3 `squeeze`, operation 9 removed it
-        step 3 `squeeze`, operation 11 (set-weight): there is no cgroup `early` any more: it lives in step 1 `squeeze` alone
+        step 3 `squeeze`, operation 6 (add-cgroup), cgroup `two words`: `two words` cannot be a cgroup's name: use letters, digits, `-` and `_`, a letter or digit first, and `/` between parent and child, at most 128 in all
+        step 3 `squeeze`, operation 7 (add-cgroup), cgroup `load/_workers`: `load/_workers` cannot be a cgroup's name: use letters, digits, `-` and `_`, a letter or digit first, and `/` between parent and child, at most 128 in all
+        step 3 `squeeze`, operation 11 (freeze): there is no cgroup `fresh` any more: step 3 `squeeze`, operation 10 removed it
+        step 3 `squeeze`, operation 12 (set-weight): there is no cgroup `early` any more: it lives in step 1 `squeeze` alone
         ");
 }
 
@@ -200,15 +201,15 @@ fn tasks_and_children() {
                 .op(move_to("load", ""))
                 .op(spawn("outer"))
                 .op(spawn(""))
-                .op(Op::RemoveCgroup { cgroup: "outer".into() }),
+                .op(Op::RemoveCgroup { cgroup: "outer".into() })
+                .op(Op::Unfreeze { cgroup: "outer/inner".into() }),
         );
     insta::assert_snapshot!(problems(&scenario), @r"
         step 1 `move`, operation 1 (move-all-tasks): `load` cannot move its tasks into itself: name another cgroup
         step 1 `move`, operation 2 (move-all-tasks): the tasks of `load` outlive the step, and `brief` does not: move them to a cgroup of the backdrop
-        step 1 `move`, operation 3 (move-all-tasks): `outer` has the child `outer/inner`, and cgroup v2 wants tasks in cgroups without children: use a child
+        step 1 `move`, operation 4 (move-all-tasks): `load` has no tasks to move: start some in it first
         step 1 `move`, operation 5 (move-all-tasks): `load` has no tasks to move: start some in it first
-        step 1 `move`, operation 6 (spawn), cgroup `outer`: `outer` has the child `outer/inner`, and cgroup v2 wants tasks in cgroups without children: use a child
-        step 1 `move`, operation 8 (remove-cgroup), cgroup `outer`: it has the child `outer/inner`: remove the child first
+        step 1 `move`, operation 9 (unfreeze): there is no cgroup `outer/inner` any more: step 1 `move`, operation 8 removed it
         ");
 }
 

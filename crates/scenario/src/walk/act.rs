@@ -2,7 +2,7 @@
 
 use belljar_topology::{CpuSet, word};
 
-use super::{Crew, Life, Live, Name, Running, Walk, parent};
+use super::{Crew, Life, Live, Name, Running, Walk, is_below, parent};
 use crate::fault::{self, fault};
 use crate::{Affinity, Cgroup, Op, Payload, Policy, Schedulers, Setup, Work, Workers};
 
@@ -22,13 +22,7 @@ impl Walk<'_> {
             return self.wrong(fault(name, message));
         }
         let parent = parent(name);
-        if self.knows(parent, true) && !parent.is_empty() && self.has_tasks(parent) {
-            let message = format!(
-                "its parent `{parent}` has tasks, and cgroup v2 wants tasks in cgroups without \
-                 children: give them a child of their own"
-            );
-            self.wrong(fault(parent, message));
-        }
+        self.knows(parent, true);
         self.wrong_all(fault::cgroup(cgroup));
         let usable = self.cpus(parent);
         let cpus = cgroup.cpuset.as_ref().map(|cpus| (cpus, cpus.resolve(self.topology, &usable)));
@@ -107,16 +101,12 @@ impl Walk<'_> {
         if deadline {
             self.deadline_is_unbound(&workers.affinity);
         }
-        if let Work::CgroupAttachStorm { destination, .. } = work
-            && self.knows(destination, true)
-        {
-            self.is_leaf(destination);
+        if let Work::CgroupAttachStorm { destination, .. } = work {
+            self.knows(destination, true);
         }
         let churns_siblings = matches!(work, Work::CrossAffinityChurn { .. });
         self.has_none_beside_churn(name, churns_siblings);
-        if self.is_leaf(name)
-            && let Some(cgroup) = self.cgroups.get_mut(name)
-        {
+        if let Some(cgroup) = self.cgroups.get_mut(name) {
             cgroup.crews.push(Crew { life, count, deadline, churns_siblings });
             self.count_tasks(name);
         }
@@ -149,9 +139,7 @@ impl Walk<'_> {
     pub(super) fn run(&mut self, payload: &Payload, life: Life) {
         payload.cgroup.clone_into(&mut self.here.cgroup);
         self.wrong_all(fault::payload(payload));
-        if self.knows(&payload.cgroup, true) {
-            self.is_leaf(&payload.cgroup);
-        }
+        self.knows(&payload.cgroup, true);
         if let Some(first) = self.payloads.get(&payload.name) {
             let at = self.words(first.at);
             let message = format!(
@@ -271,18 +259,14 @@ impl Walk<'_> {
         }
     }
 
+    /// Removes a cgroup with those below it, and what runs in them.
     fn remove(&mut self, name: &str) {
-        if let Some(child) = self.child_of(name) {
-            let message = format!("it has the child `{child}`: remove the child first");
-            return self.wrong(fault(name, message));
-        }
         let how = format!("{} removed it", self.here_in_words());
-        self.cgroups.remove(name);
-        self.gone.insert(Name::Cgroup(name.to_owned()), how.clone());
-        let inside = self.payloads.iter().filter(|(_, payload)| payload.cgroup == name);
-        let inside: Vec<String> = inside.map(|(payload, _)| payload.clone()).collect();
-        for payload in inside {
-            self.payloads.remove(&payload);
+        let within = |cgroup: &str| cgroup == name || is_below(cgroup, name);
+        for (cgroup, _) in self.cgroups.extract_if(.., |cgroup, _| within(cgroup)) {
+            self.gone.insert(Name::Cgroup(cgroup), how.clone());
+        }
+        for (payload, _) in self.payloads.extract_if(.., |_, payload| within(&payload.cgroup)) {
             self.gone.insert(Name::Payload(payload), how.clone());
         }
     }
@@ -337,9 +321,6 @@ impl Walk<'_> {
                  the backdrop"
             );
             return self.wrong(fault(to, message));
-        }
-        if !self.is_leaf(to) {
-            return;
         }
         let crews = self.cgroups.get_mut(from).map(|cgroup| std::mem::take(&mut cgroup.crews));
         if let Some(cgroup) = self.cgroups.get_mut(to) {
