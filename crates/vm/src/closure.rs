@@ -153,7 +153,8 @@ fn read(path: &Path) -> Result<Vec<u8>, ClosureError> {
     fs::read(path).map_err(|source| ClosureError::Read { path: path.to_owned(), source })
 }
 
-fn find_on_path(name: &str) -> Option<PathBuf> {
+/// The program of this name on the PATH of this host; a name with a slash is a path.
+pub fn find_on_path(name: &str) -> Option<PathBuf> {
     if name.contains('/') {
         return Some(PathBuf::from(name)).filter(|path| path.is_file());
     }

@@ -69,6 +69,15 @@ impl Payload {
         Ok(())
     }
 
+    /// Adds a program of the host with its libraries, to be found at `inside` in the guest.
+    ///
+    /// # Errors
+    /// When it or a library cannot be read.
+    pub fn program(&mut self, program: &Path, inside: &Path) -> Result<(), ClosureError> {
+        self.add(Closure::of_program_as(program, inside)?);
+        Ok(())
+    }
+
     /// Adds a file.
     pub fn file(&mut self, path: impl Into<PathBuf>, contents: Vec<u8>) {
         self.files.insert(path.into(), contents);
