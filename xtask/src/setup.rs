@@ -24,25 +24,36 @@ pub(crate) enum Scope {
     Machines,
 }
 
-/// Something that is needed, and Debian's package that has it.
+/// Something that is needed, and Debian's packages that have it.
 struct Need {
     what: &'static str,
     package: &'static str,
     is_here: fn() -> bool,
 }
 
-const FOR_BUILDS: [Need; 3] = [
+const FOR_BUILDS: [Need; 7] = [
     Need { what: "a C compiler", package: "gcc", is_here: || on_path("cc") },
     Need { what: "the static C library", package: "libc6-dev", is_here: has_static_libc },
     Need { what: "git", package: "git", is_here: || on_path("git") },
+    // Programs for the kernel are C that clang compiles and libbpf loads.
+    Need { what: "clang 19", package: "clang-19", is_here: || on_path("clang-19") },
+    Need { what: "libelf", package: "libelf-dev", is_here: || header("libelf.h") },
+    Need { what: "zlib", package: "zlib1g-dev", is_here: || header("zlib.h") },
+    Need {
+        what: "pkg-config and make",
+        package: "pkgconf make",
+        is_here: || on_path("pkg-config") && on_path("make"),
+    },
 ];
 
 /// What tests take along from the host (`tools = [...]`) or run on it.
-const FOR_MACHINES: [Need; 5] = [
+const FOR_MACHINES: [Need; 7] = [
     Need { what: "unshare", package: "util-linux", is_here: || on_path("unshare") },
     Need { what: "mount", package: "mount", is_here: || on_path("mount") },
     Need { what: "hostname", package: "hostname", is_here: || on_path("hostname") },
     Need { what: "ip and ss", package: "iproute2", is_here: || on_path("ip") && on_path("ss") },
+    Need { what: "stress-ng", package: "stress-ng", is_here: || on_path("stress-ng") },
+    Need { what: "fio", package: "fio", is_here: || on_path("fio") },
     Need { what: "ps", package: "procps", is_here: || on_path("ps") },
 ];
 
@@ -105,7 +116,8 @@ pub(crate) fn packages(scope: Scope, check: bool) -> Result<()> {
         return Ok(());
     }
     let mut what: Vec<String> = lacks.iter().map(|need| need.what.to_owned()).collect();
-    let mut packages: Vec<String> = lacks.iter().map(|need| need.package.to_owned()).collect();
+    let mut packages: Vec<String> =
+        lacks.iter().flat_map(|need| need.package.split(' ')).map(str::to_owned).collect();
     if !qemu.is_usable() {
         what.push(format!("QEMU for x86 ({OLDEST}, better {WANTED} or newer)"));
         packages.push(PACKAGE.to_owned());
@@ -128,7 +140,7 @@ fn as_root() -> Result<String> {
 fn install(lacks: &[&Need], qemu: Qemu) -> Result<()> {
     let apt = Apt::open()?;
     if !lacks.is_empty() {
-        let packages: Vec<&str> = lacks.iter().map(|need| need.package).collect();
+        let packages: Vec<&str> = lacks.iter().flat_map(|need| need.package.split(' ')).collect();
         apt.install(&packages, Upgrades::InRelease)?;
     }
     if qemu.is_good() {
@@ -165,6 +177,11 @@ fn has_static_libc() -> bool {
     // The compiler answers with a path when there is one, and else with the name alone.
     let output = Command::new("cc").arg("-print-file-name=libc.a").output();
     output.is_ok_and(|it| Path::new(String::from_utf8_lossy(&it.stdout).trim()).is_absolute())
+}
+
+/// Whether the C compiler has this header.
+fn header(name: &str) -> bool {
+    Path::new("/usr/include").join(name).exists()
 }
 
 fn is_root() -> Result<bool> {
