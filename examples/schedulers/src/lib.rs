@@ -1,0 +1,10 @@
+//! Tests of schedulers, as their authors would write them.
+//!
+//! | file | shows |
+//! | --- | --- |
+//! | `tests/healthy.rs` | scenarios under EEVDF and under a healthy sched_ext scheduler |
+//! | `tests/faults.rs` | every fault of `scx-belljar` caught by the check that is for it |
+//! | `tests/payloads.rs` | programs of the host as load, and their figures |
+//! | `tests/published.rs` | schedulers of the scx project, as released (ignored: the first build takes minutes) |
+//!
+//! This crate must never depend on anything but `belljar`: it is what a user's crate looks like.
