@@ -27,13 +27,36 @@ pub(crate) fn process_cpu_ns(pid: Pid) -> io::Result<u64> {
     Ok(time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs())
 }
 
-/// The CPU time that all processes of the machine have used, in nanoseconds; what a hypervisor gave to
-/// other machines counts too. The resolution is a tick for each CPU.
-pub(crate) fn machine_cpu_ns() -> io::Result<u64> {
-    let text = fs::read_to_string("/proc/stat")?;
-    let ticks =
-        busy_ticks(&text).ok_or_else(|| io::Error::other("/proc/stat has no `cpu` line"))?;
-    Ok(ticks.saturating_mul(1_000_000_000 / rustix::param::clock_ticks_per_second()))
+/// What all processes of the machine have used since it was booted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MachineCpu {
+    busy_ns: u64,
+    cpus: u64,
+}
+
+impl MachineCpu {
+    /// Up to now. What a hypervisor gave to other machines counts too. The resolution is a tick for
+    /// each CPU.
+    pub(crate) fn now() -> io::Result<Self> {
+        let text = fs::read_to_string("/proc/stat")?;
+        let missing = || io::Error::other("/proc/stat has no `cpu` line");
+        let ticks = busy_ticks(&text).ok_or_else(missing)?;
+        let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second();
+        Ok(Self { busy_ns: ticks.saturating_mul(tick_ns), cpus: cpus(&text) })
+    }
+
+    /// What others than those who used `used_ns` have used since `before`, in a time of `wall_ns`; no
+    /// more than there are CPUs, since ticks are coarse.
+    pub(crate) fn foreign_ns(&self, before: &Self, used_ns: u64, wall_ns: u64) -> u64 {
+        let busy_ns = self.busy_ns.saturating_sub(before.busy_ns);
+        busy_ns.saturating_sub(used_ns).min(wall_ns.saturating_mul(self.cpus))
+    }
+}
+
+/// CPUs that `/proc/stat` has a line for: those that are online.
+fn cpus(stat: &str) -> u64 {
+    let lines = stat.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu "));
+    lines.count() as u64
 }
 
 /// Ticks of `/proc/stat` in which a CPU was not idle: user, nice, system, irq, softirq and steal.
@@ -83,9 +106,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn others_use_what_is_left_and_no_more_than_there_is() {
+        let [before, now] =
+            [(100, 2), (1000, 2)].map(|(busy_ns, cpus)| MachineCpu { busy_ns, cpus });
+        assert_eq!(now.foreign_ns(&before, 600, 700), 300);
+        assert_eq!(now.foreign_ns(&before, 1000, 700), 0);
+        assert_eq!(now.foreign_ns(&before, 0, 400), 800);
+    }
+
+    #[test]
     fn kernel_files_are_understood() {
         let stat = "cpu  10 20 30 1000 500 1 2 3 4 5\ncpu0 10 20 30 1000 500 1 2 3 4 5\n";
-        assert_eq!(busy_ticks(stat), Some(66));
+        assert_eq!((busy_ticks(stat), cpus(stat)), (Some(66), 1));
         assert_eq!(busy_ticks("cpu  1 2 3\n"), None);
         let stat = "7 (a) b) S 1 7 7 0 -1 0 0 0 0 0 11 12 13 14 20 0 1 0 5";
         assert_eq!(children_ticks(stat), Some(27));
@@ -105,7 +137,8 @@ mod tests {
         assert!(end_ns > early_ns && end_ns > 1_000_000, "{early_ns} {end_ns}");
         assert_eq!(process_cpu_ns(pid).unwrap(), end_ns);
         assert!(!has_other_processes(pid).unwrap());
-        assert!(machine_cpu_ns().unwrap() > 0);
+        let machine = MachineCpu::now().unwrap();
+        assert!(machine.busy_ns >= end_ns / 2 && machine.cpus > 0, "{machine:?}");
         child.wait().unwrap();
         assert!(process_cpu_ns(pid).is_err());
     }

@@ -7,12 +7,13 @@ mod number;
 mod plot;
 mod svg;
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::metric::Metric;
-use crate::results::{Results, Row};
+use crate::results::{LimitCheck, Results, Row};
 
 /// The directory of reports in a run's directory.
 const REPORT_DIRECTORY: &str = "report";
@@ -79,6 +80,38 @@ impl Results {
             .and_then(|()| fs::rename(&staged_path, &path));
         moved.map_err(failed("move the reports to", &path))?;
         Ok(path)
+    }
+}
+
+/// `family=ping rate=max: 123 k items/s, p50 7.9 µs, p99 12.3 µs, CPU 110 %`.
+impl fmt::Display for Row {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.key.fmt(out)?;
+        for (index, (metric, title)) in [
+            (Metric::ThroughputPerS, "items/s"),
+            (Metric::LatencyP50Ns, "p50"),
+            (Metric::LatencyP99Ns, "p99"),
+            (Metric::TotalCpuPct, "CPU"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let Some(value) = self.figure(metric) else { continue };
+            let value = figure_text(metric, value);
+            match index {
+                0 => write!(out, ": {value} {title}")?,
+                _ => write!(out, ", {title} {value}")?,
+            }
+        }
+        self.notes.iter().try_for_each(|note| write!(out, "; {note}"))
+    }
+}
+
+/// `family=ping rate=max: operations_per_s is 899, should be at least 900`.
+impl fmt::Display for LimitCheck {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (is, wanted) = limit_texts(self);
+        write!(out, "{}: {} is {is}, should be {wanted}", self.cell, self.limit.metric)
     }
 }
 
@@ -159,7 +192,8 @@ fn facts(results: &Results) -> Vec<(&'static str, String)> {
     let (client, server) = (pinned(&policy.client_cpus), pinned(&policy.server_cpus));
     facts.push(("placement", format!("clients on {client}; servers on {server}")));
     facts.push(("code", environment.project.short().unwrap_or_else(unknown)));
-    facts.push(("measured", format!("{} to {}", results.begun_at, results.ended_at)));
+    let (begun, ended) = (seconds(&results.begun_at), seconds(&results.ended_at));
+    facts.push(("measured", format!("{begun} to {ended}")));
     let samples = format!("{} of each row", policy.samples);
     let interrupted = match results.interrupted {
         0 => String::new(),
@@ -171,6 +205,13 @@ fn facts(results: &Results) -> Vec<(&'static str, String)> {
         format!("{samples}, in an order from seed {}{interrupted}", results.seed),
     ));
     facts
+}
+
+/// A time to the second.
+fn seconds(at: &belljar_record::Timestamp) -> String {
+    let text = at.to_string();
+    let seconds = text.split(['.', 'Z']).next().unwrap_or_default();
+    format!("{seconds}Z").replace('T', " ")
 }
 
 /// How the figures come about, in sentences.
@@ -225,7 +266,7 @@ fn verdict(results: &Results) -> String {
 }
 
 /// The value of a checked limit, and what it should be.
-fn limit_texts(check: &crate::results::LimitCheck) -> (String, String) {
+fn limit_texts(check: &LimitCheck) -> (String, String) {
     let limit = &check.limit;
     let is_ratio = limit.relative_to.is_some();
     let text = |value: f64| match (value.is_finite(), is_ratio) {

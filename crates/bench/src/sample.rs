@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::cancel::Cancel;
 use crate::cell::Cell;
 use crate::command::{Words, expand};
-use crate::cpu::{has_other_processes, machine_cpu_ns, process_cpu_ns};
+use crate::cpu::{MachineCpu, has_other_processes, process_cpu_ns};
 use crate::fault::Fault;
 use crate::matrix::words_of_run;
 use crate::measurement::Measurement;
@@ -104,27 +104,28 @@ impl<'a> Attempt<'a> {
             self.wait_until_ready(server, cancel)?;
         }
         let client = self.command(&self.cell.work.client, Role::Client)?;
-        let machine_before_ns = machine_cpu_ns()?;
+        let machine_before = MachineCpu::now()?;
         let server_before_ns = pair.server_cpu_ns()?;
         pair.client = Some(self.start(&client, Role::Client)?);
         let (lived, client_cpu_ns) = self.wait_for_client(pair, cancel)?;
         let server_after_ns = pair.server_cpu_ns()?;
-        let machine_ns = machine_cpu_ns()?.saturating_sub(machine_before_ns);
+        let machine = MachineCpu::now()?;
         let server_cpu_ns = server_after_ns
             .zip(server_before_ns)
             .map(|(after, before)| after.saturating_sub(before));
         let report = self.end_client(pair)?;
         self.end_server(pair, cancel)?;
+        let wall_ns = u64::try_from(lived.as_nanos()).unwrap_or(u64::MAX);
         let used_ns = client_cpu_ns.saturating_add(server_cpu_ns.unwrap_or(0));
         Ok(Measurement {
             operations: report.operations,
             items: report.items.unwrap_or(report.operations),
             elapsed_ns: report.elapsed_ns,
             latency_ns: report.latency_ns,
-            wall_ns: u64::try_from(lived.as_nanos()).unwrap_or(u64::MAX),
+            wall_ns,
             client_cpu_ns,
             server_cpu_ns,
-            foreign_cpu_ns: machine_ns.saturating_sub(used_ns),
+            foreign_cpu_ns: machine.foreign_ns(&machine_before, used_ns, wall_ns),
         })
     }
 

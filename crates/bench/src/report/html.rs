@@ -77,11 +77,22 @@ fn write_programs(page: &mut String, results: &Results) {
 }
 
 fn write_limits(page: &mut String, limits: &[LimitCheck]) {
-    page.push_str("<h2>Limits</h2>\n<div class=\"wide\"><table>\n<tr><th class=\"word\">row</th>");
+    page.push_str("<h2>Limits</h2>\n");
+    let (met, missed): (Vec<_>, Vec<_>) = limits.iter().partition(|check| check.is_met);
+    if !missed.is_empty() {
+        write_limit_table(page, &missed);
+    }
+    if !met.is_empty() {
+        let _ = writeln!(page, "<details><summary>{} met</summary>", met.len());
+        write_limit_table(page, &met);
+        page.push_str("</details>\n");
+    }
+}
+
+fn write_limit_table(page: &mut String, checks: &[&LimitCheck]) {
+    page.push_str("<div class=\"wide\"><table>\n<tr><th class=\"word\">row</th>");
     page.push_str("<th class=\"word\">figure</th><th>is</th><th>should be</th><th></th></tr>\n");
-    // What is missed comes first.
-    let missed = limits.iter().filter(|check| !check.is_met);
-    for check in missed.chain(limits.iter().filter(|check| check.is_met)) {
+    for check in checks {
         let (is, wanted) = limit_texts(check);
         let (class, mark) = if check.is_met { ("good", "met") } else { ("bad", "missed") };
         let _ = writeln!(
@@ -139,7 +150,7 @@ fn write_plots(page: &mut String, family: &str, rows: &[&Row]) {
         });
         let title = match rate {
             "max" => String::from("As fast as possible"),
-            rate => format!("{rate} operations a second"),
+            rate => format!("{} operations a second", plot::rate_text(rate)),
         };
         let plot = plot::rows(&format!("{family}, {title}"), &of_rate, rows);
         let _ = writeln!(page, "<h3>{title}</h3>\n<div class=\"wide\">{plot}</div>");

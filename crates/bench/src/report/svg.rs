@@ -124,6 +124,11 @@ impl Scale {
         self.place.0 + part.clamp(0.0, 1.0) * (self.place.1 - self.place.0)
     }
 
+    /// Whether it is logarithmic, so that it has no zero.
+    pub(super) fn is_log(&self) -> bool {
+        self.is_log
+    }
+
     /// Where it begins and ends.
     pub(super) fn place(&self) -> (f64, f64) {
         self.place
