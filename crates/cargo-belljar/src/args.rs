@@ -14,7 +14,8 @@ Exit codes:
     3  set-up is missing: no QEMU, no kernel, no place for caches (see `cargo belljar doctor`)
     4  no test matched
     5  a replay differs from its record
-  100  tests failed, or came to no answer
+    6  a benchmark is published, and misses a limit
+  100  tests failed, or came to no answer; a benchmark is not published
   101  the build failed
   130  interrupted
 `exec` ends with the exit code of its command, 124 when its time was over, 125 when belljar
@@ -53,6 +54,9 @@ pub(crate) enum Command {
     Shell(ShellArgs),
     /// Run a program of this host in a virtual machine.
     Exec(ExecArgs),
+    /// Benchmarks of clients and servers that are published whole and stable, or not at all.
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// What is here, what is missing, and how to get it.
     Doctor(DoctorArgs),
     /// Kernels: fetch, list, show, choose, remove.
@@ -269,6 +273,83 @@ pub(crate) struct ExecArgs {
     /// The program and its arguments.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Measure a matrix and publish the reports.
+    Run(BenchRunArgs),
+    /// Go on with a run that was interrupted.
+    Resume {
+        /// The directory of the run.
+        #[arg(value_name = "RUN")]
+        directory: PathBuf,
+        #[command(flatten)]
+        view: BenchViewArgs,
+    },
+    /// Write the reports of a run anew, or say why there are none.
+    Report {
+        /// The directory of the run.
+        #[arg(value_name = "RUN")]
+        directory: PathBuf,
+        /// Write one JSON object to standard output.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the rows of a matrix, and how long they take.
+    List {
+        #[command(flatten)]
+        matrix: BenchMatrixArgs,
+        /// Write a JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchMatrixArgs {
+    /// The matrix, a TOML file.
+    #[arg(value_name = "MATRIX")]
+    pub(crate) matrix: PathBuf,
+    /// Measure these builds instead of those of the matrix; given twice, the second is compared
+    /// with the first, pair by pair. A relative path is looked up from here.
+    #[arg(long, value_name = "NAME=PATH", value_parser = assignment)]
+    pub(crate) build: Vec<(String, String)>,
+    /// Measure only rows with this label, as `rate=max`; what is not whole is not published.
+    #[arg(long, value_name = "LABEL=VALUE", value_parser = assignment)]
+    pub(crate) only: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchRunArgs {
+    #[command(flatten)]
+    pub(crate) matrix: BenchMatrixArgs,
+    /// Where to keep the run and its reports [default: a new directory below `target/belljar/bench`].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// What the order of samples comes from [default: another one each time].
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) view: BenchViewArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BenchViewArgs {
+    /// Measure rows that are not good once more, alone, to find out why; this is never published.
+    #[arg(long)]
+    pub(crate) diagnose: bool,
+    /// Write one JSON object a line to standard output: for each sample, and a summary at the end.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `NAME=VALUE`.
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("`{text}` is not of the form NAME=VALUE")),
+    }
 }
 
 #[derive(Debug, Args)]

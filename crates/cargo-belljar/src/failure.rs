@@ -19,6 +19,10 @@ pub(crate) enum Exit {
     NoTests,
     /// A replay differs.
     Differs,
+    /// A benchmark misses a limit.
+    LimitMissed,
+    /// A benchmark is not published.
+    NotPublished,
     /// Tests failed, or came to no answer.
     TestsFailed,
     /// The build failed.
@@ -44,7 +48,8 @@ impl Exit {
             Exit::Setup => 3,
             Exit::NoTests => 4,
             Exit::Differs => 5,
-            Exit::TestsFailed => 100,
+            Exit::LimitMissed => 6,
+            Exit::TestsFailed | Exit::NotPublished => 100,
             Exit::BuildFailed => 101,
             Exit::Interrupted => 130,
             Exit::As(code) => code,

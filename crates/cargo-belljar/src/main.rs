@@ -14,7 +14,8 @@
 //! | 3 | set-up is missing: no QEMU, no kernel, no place for caches |
 //! | 4 | no test matched |
 //! | 5 | a replay differs from its record |
-//! | 100 | tests failed, or came to no answer |
+//! | 6 | a benchmark is published, and misses a limit |
+//! | 100 | tests failed, or came to no answer; a benchmark is not published |
 //! | 101 | the build failed |
 //! | 124, 125 | `exec`: its time was over; belljar itself failed |
 //! | 130 | interrupted |
@@ -32,12 +33,14 @@
 //! | `event`, `progress`, `report` | what happens, for people, as JSON lines and as JUnit |
 //! | `replay` | records run again |
 //! | `machine`, `exec`, `shell` | a machine without a test |
+//! | `bench` | benchmarks, which need no machine |
 //! | `doctor`, `kernel`, `template`, `cache` | what a machine is made of |
 //!
 //! This crate knows nothing that a test could depend on: whatever a test needs is in
 //! `belljar`, and nothing depends on this.
 
 mod args;
+mod bench;
 mod build;
 mod cache;
 mod doctor;
@@ -95,6 +98,7 @@ fn execute(command: Command, style: Style) -> anyhow::Result<Exit> {
         Command::Replay(args) => replay::replay(&args, style),
         Command::Exec(args) => Ok(exec::exec(&args, style)),
         Command::Shell(args) => shell::shell(&args),
+        Command::Bench(command) => bench::bench(&command, style),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Template(command) => template::template(&command),
         Command::Cache { command } => cache::cache(&command.unwrap_or(CacheCommand::Size)),
