@@ -6,10 +6,17 @@ use bench_vm::Load;
 use std::env;
 use std::fs;
 use std::hint::black_box;
+use std::io::{Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// What the benchmark changes for an edit: it is loaded, like any code or data. Long
+/// enough for the stamp.
+#[used]
+static EDIT_MARK: [u8; 72] =
+    *b"belljar bench: an edit changes this:                                    ";
 
 /// Nothing at all.
 #[belljar::test(mode = ["tcg", "det"], topology = "1n1l4c1t", memory_mib = 512)]
@@ -49,6 +56,66 @@ fn workers(ctx: &Ctx) -> Result {
     ctx.note(fs::read_to_string("/proc/schedstat")?);
     ctx.metric("handed", handed.load(Ordering::Relaxed) as f64, "", Polarity::None);
     Ok(())
+}
+
+/// What it costs to wait for another CPU: round trips through pipes between CPU 0 and 1,
+/// in guest time, while the other two have nothing to do, and while they compute.
+#[belljar::test(mode = "det", topology = "1n1l4c1t", memory_mib = 512)]
+fn round_trips(ctx: &Ctx) -> Result {
+    for (neighbours, busy) in [("idle", &[][..]), ("busy", &[2, 3])] {
+        let stop = AtomicBool::new(false);
+        let samples = thread::scope(|scope| {
+            for &cpu in busy {
+                let stop = &stop;
+                scope.spawn(move || compute_on(cpu, stop));
+            }
+            let samples = scope.spawn(|| round_trips_ns(500)).join();
+            stop.store(true, Ordering::Relaxed);
+            samples.expect("it does not panic")
+        })?;
+        for percent in [50, 90] {
+            let value = samples[(samples.len() * percent).div_ceil(100) - 1] as f64 / 1e3;
+            let name = format!("round_trip_{neighbours}_p{percent}");
+            ctx.metric(&name, value, "us", Polarity::Lower);
+        }
+    }
+    Ok(())
+}
+
+fn compute_on(cpu: u64, stop: &AtomicBool) -> std::io::Result<()> {
+    move_to(cpu)?;
+    let mut sum = cpu;
+    while !stop.load(Ordering::Relaxed) {
+        sum = black_box(sum.wrapping_mul(31).wrapping_add(1));
+    }
+    Ok(())
+}
+
+/// Round trips from CPU 0 to CPU 1 and back, the shortest first.
+fn round_trips_ns(count: usize) -> std::io::Result<Vec<u64>> {
+    let (mut there, mut send) = std::io::pipe()?;
+    let (mut receive, mut back) = std::io::pipe()?;
+    let echo = thread::spawn(move || -> std::io::Result<()> {
+        move_to(1)?;
+        let mut byte = [0];
+        while there.read(&mut byte)? == 1 {
+            back.write_all(&byte)?;
+        }
+        Ok(())
+    });
+    move_to(0)?;
+    let mut samples = Vec::with_capacity(count);
+    let mut byte = [0];
+    for _ in 0..count {
+        let started = Instant::now();
+        send.write_all(&byte)?;
+        receive.read_exact(&mut byte)?;
+        samples.push(started.elapsed().as_nanos() as u64);
+    }
+    drop(send);
+    echo.join().expect("it does not panic")?;
+    samples.sort_unstable();
+    Ok(samples)
 }
 
 /// Moves this thread to one CPU.

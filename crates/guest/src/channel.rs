@@ -18,6 +18,7 @@
 //! | 24 | 4 | 1 when the window holds the payload's last bytes | host |
 //! | 28 | 4 | bytes of the request | host |
 //! | 32 | 4 | 1 once the test process has said all that it has to say | test process |
+//! | 36 | 4 | nanoseconds of a round of the CPUs' turns, see [`ROUND_NS`] | host |
 //! | 40 | 8 | the CPU's time-stamp counter at the last freeze | guest |
 //! | 64 | 4 + 4 + 8 | agent log: bytes committed, reserved, bytes that did not fit | agent |
 //! | 128 | 4 + 4 + 8 | process log: the same | test process |
@@ -77,6 +78,11 @@ pub const REQUEST_LEN: usize = 28;
 
 /// Offset of the flag that the test process has said all that it has to say.
 pub const DONE: usize = 32;
+
+/// Offset of the guest time in which every CPU is to get its turn, in nanoseconds. The
+/// host writes it before a machine boots whose CPUs share a thread of the host (elsewhere
+/// it is 0), and may write another before a run: 0 then leaves it to QEMU.
+pub const ROUND_NS: usize = 36;
 
 /// Offset of the time-stamp counter at the last freeze.
 pub const FROZEN_AT: usize = 40;

@@ -32,6 +32,7 @@
 pub mod archive;
 pub mod channel;
 mod region;
+mod rounds;
 mod seat;
 mod sys;
 

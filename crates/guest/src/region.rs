@@ -4,8 +4,9 @@
 
 use crate::channel::{
     self, AGENT_LOG, Code, DONE, FREEZE_PORT, FREEZES, FROZEN_AT, GO, LogArea, PROCESS_LOG,
-    REQUEST, REQUEST_LEN, State, WINDOW, WINDOW_LAST, WINDOW_LEN, encode_frame,
+    REQUEST, REQUEST_LEN, ROUND_NS, State, WINDOW, WINDOW_LAST, WINDOW_LEN, encode_frame,
 };
+use crate::rounds::Rounds;
 use crate::sys;
 use std::fs::OpenOptions;
 use std::io;
@@ -17,6 +18,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Region {
     base: *mut u8,
+    rounds: Option<Rounds>,
 }
 
 // SAFETY: the mapping is never removed. Words are only touched as atomics, and each
@@ -32,7 +34,11 @@ impl Region {
         let memory = OpenOptions::new().read(true).write(true).open("/dev/mem")?;
         let base = sys::map_shared(memory.as_raw_fd(), channel::BASE, channel::SIZE)?;
         sys::allow_port(FREEZE_PORT)?;
-        Ok(Region { base })
+        let mut region = Region { base, rounds: None };
+        if region.word(ROUND_NS).load(Ordering::Relaxed) > 0 {
+            region.rounds = Some(Rounds::map(&memory)?);
+        }
+        Ok(region)
     }
 
     /// Writes the number by which the host knows the region.
@@ -59,10 +65,30 @@ impl Region {
     /// A freeze stops the CPU that asks for it at that instruction, and the others a
     /// moment of host time later. What they do in that moment must not be in a template
     /// that has to come out the same whenever it is made, so they get the time to come
-    /// to rest first. (In `det` that time costs next to nothing.)
+    /// to rest first. (In `det` that time costs next to nothing.) Nor must QEMU find
+    /// anything to do then: see [`Rounds::guard`].
     pub(crate) fn freeze_at_rest(&self, state: State) {
-        std::thread::sleep(Duration::from_millis(20));
+        // Where templates do not repeat anyway, the middle of a payload is no time to rest.
+        if self.rounds.is_some() || state != State::Want {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if let Some(rounds) = &self.rounds {
+            rounds.guard();
+        }
         self.freeze(state);
+        let round_ns = match state {
+            State::Waiting => self.word(ROUND_NS).load(Ordering::Relaxed),
+            _ => 0,
+        };
+        self.set_round(round_ns);
+    }
+
+    /// Has every CPU get its turn within so much guest time, where they take turns; 0 for
+    /// whenever.
+    pub(crate) fn set_round(&self, round_ns: u32) {
+        if let Some(rounds) = &self.rounds {
+            rounds.set(round_ns);
+        }
     }
 
     /// Says that the test process has said all that it has to say.
@@ -82,10 +108,15 @@ impl Region {
     }
 
     /// The bytes in the window, and whether they are the payload's last.
-    pub(crate) fn window(&self) -> (Vec<u8>, bool) {
+    pub(crate) fn window(&self) -> (&[u8], bool) {
         let len = self.word(WINDOW_LEN).load(Ordering::Acquire) as usize;
         let last = self.word(WINDOW_LAST).load(Ordering::Acquire) != 0;
-        (self.copy_out(WINDOW.offset, len.min(WINDOW.len)), last)
+        let start = self.base.wrapping_add(WINDOW.offset);
+        // SAFETY: the window lies within the mapping. Nobody in the guest writes to it,
+        // and the host only while this program stands still in a freeze, which borrows
+        // nothing of it.
+        let bytes = unsafe { std::slice::from_raw_parts(start, len.min(WINDOW.len)) };
+        (bytes, last)
     }
 
     /// The agent's log; to be taken once, by the agent.

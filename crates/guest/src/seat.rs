@@ -96,6 +96,13 @@ impl Seat {
         }
     }
 
+    /// Has every CPU get its turn within `round` of guest time, where the CPUs share a
+    /// thread of the host; zero for whenever QEMU sees fit. A machine that idles is woken
+    /// once a round, so this is for what is measured, not for what is waited for.
+    pub fn set_round(&self, round: Duration) {
+        self.region.set_round(u32::try_from(round.as_nanos()).unwrap_or(u32::MAX));
+    }
+
     /// Says that the body begins.
     pub fn begin(&self) {
         self.append(Code::Begin, &[]);

@@ -5,6 +5,7 @@ use belljar_guest::channel::{
     self, Frame, FrameError, FrameReader, LogArea, REQUEST, State, WINDOW,
 };
 use std::io;
+use std::time::Duration;
 
 /// The guest broke the channel's rules, or its memory is out of reach.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +106,12 @@ impl Channel<'_> {
     /// Lets the guest go on once the machine runs.
     pub(crate) fn set_go(&self, freeze: u32) -> Result<(), ChannelError> {
         self.set_word(channel::GO, freeze)
+    }
+
+    /// Says how long a round of the CPUs' turns is to be.
+    pub(crate) fn set_round(&self, round: Duration) -> Result<(), ChannelError> {
+        let round_ns = u32::try_from(round.as_nanos()).unwrap_or(u32::MAX);
+        self.set_word(channel::ROUND_NS, round_ns)
     }
 
     /// Puts a piece of the payload into the window.

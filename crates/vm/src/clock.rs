@@ -7,7 +7,8 @@
 //! with the same memory, may have clocks that are milliseconds apart, and go different
 //! ways from there.
 //!
-//! So the guest notes its time-stamp counter with the freeze. In `det` that is QEMU's
+//! The guest sees to it that the timer is one that leaves no trace (`Rounds::guard` in
+//! `belljar_guest`). And it notes its time-stamp counter with the freeze. In `det` that is QEMU's
 //! clock, and the clock in a saved state is set to what it was then.
 
 use crate::error::Error;

@@ -4,6 +4,7 @@
 //! `DT_RUNPATH` with `$ORIGIN`, then the loader's cache directories. Only names in
 //! ELF files are followed; what a program opens at run time is its user's to ask for.
 
+use crate::slim::without_debug_sections;
 use object::elf;
 use object::read::elf::{Dyn, ElfFile64, FileHeader, ProgramHeader};
 use object::{Endianness, Object};
@@ -149,8 +150,11 @@ fn canonical_directory(path: &Path) -> PathBuf {
     }
 }
 
+/// A program or library, without what only a debugger reads.
 fn read(path: &Path) -> Result<Vec<u8>, ClosureError> {
-    fs::read(path).map_err(|source| ClosureError::Read { path: path.to_owned(), source })
+    fs::read(path)
+        .map(without_debug_sections)
+        .map_err(|source| ClosureError::Read { path: path.to_owned(), source })
 }
 
 /// The program of this name on the PATH of this host; a name with a slash is a path.

@@ -3,6 +3,7 @@
 use crate::channel::{ChannelError, LogReader};
 use crate::console::{KernelFault, kernel_fault};
 use crate::error::{Error, chain};
+use crate::mode::Mode;
 use crate::template::Template;
 use crate::vm::{CONSOLE_LIMIT_BYTES, Halt, Vm};
 use belljar_guest::channel::{AGENT_LOG, Code, Ending, Frame, LogArea, PROCESS_LOG, State};
@@ -142,6 +143,22 @@ impl Fork {
     /// The id of the QEMU process.
     pub fn process_id(&self) -> u32 {
         self.vm.process().id()
+    }
+
+    /// Has every CPU of a `det` machine get its turn within `round` of guest time in the
+    /// run to come, instead of [`DET_ROUND`]; zero leaves it to QEMU, which lets a CPU
+    /// that computes keep its turn for milliseconds. Guests that idle cost less host
+    /// time then: they are woken once a round.
+    ///
+    /// # Errors
+    /// When the machine's memory is out of reach.
+    ///
+    /// [`DET_ROUND`]: crate::DET_ROUND
+    pub fn set_round(&self, round: Duration) -> Result<(), Error> {
+        if self.template.machine().mode() == Mode::Det {
+            self.vm.channel().set_round(round)?;
+        }
+        Ok(())
     }
 
     /// Runs a request after which the process waits again, as a process may offer one

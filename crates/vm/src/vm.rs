@@ -4,7 +4,7 @@ use crate::channel::{Channel, LogReader};
 use crate::clock;
 use crate::console;
 use crate::error::Error;
-use crate::machine::{DET_SHIFT, Machine};
+use crate::machine::{DET_ROUND, DET_SHIFT, Machine};
 use crate::memory::GuestMemory;
 use crate::mode::Mode;
 use crate::process::{QemuProcess, Woken};
@@ -68,7 +68,11 @@ impl Vm {
         let process = QemuProcess::start(qemu, arguments, None, &[])?;
         // QEMU has read it by the time it answers.
         let _ = fs::remove_file(initrd);
-        Vm::attach(process, machine, directory)
+        let vm = Vm::attach(process, machine, directory)?;
+        if machine.mode() == Mode::Det {
+            vm.channel().set_round(DET_ROUND)?;
+        }
+        Ok(vm)
     }
 
     /// Starts a machine that goes on where the template in `template` stopped. Its

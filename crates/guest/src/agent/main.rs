@@ -14,6 +14,8 @@ mod mounts;
 mod payload;
 #[path = "../region.rs"]
 mod region;
+#[path = "../rounds.rs"]
+mod rounds;
 mod supervise;
 #[path = "../sys.rs"]
 mod sys;

@@ -57,7 +57,7 @@ pub(crate) fn unpack(region: &Region) -> Result<(), Failure> {
     loop {
         region.freeze_at_rest(State::Want);
         let (bytes, last) = region.window();
-        unpacker.feed(&bytes)?;
+        unpacker.feed(bytes)?;
         if last {
             return if unpacker.ended {
                 Ok(())
@@ -70,7 +70,8 @@ pub(crate) fn unpack(region: &Region) -> Result<(), Failure> {
 
 #[derive(Default)]
 struct Unpacker {
-    buffer: Vec<u8>,
+    /// The start of something that was cut off by the end of a window.
+    held: Vec<u8>,
     open: Option<Open>,
     ended: bool,
 }
@@ -91,10 +92,18 @@ enum Body {
 
 impl Unpacker {
     fn feed(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.buffer.extend_from_slice(bytes);
+        // Files are written straight out of the window: memory that is used for a copy
+        // stays in the template.
+        let joined;
+        let bytes = if self.held.is_empty() {
+            bytes
+        } else {
+            joined = [&self.held, bytes].concat();
+            &joined
+        };
         let mut at = 0;
         while !self.ended {
-            let rest = &self.buffer[at..];
+            let rest = &bytes[at..];
             if let Some(open) = &mut self.open {
                 let take = open.remaining.min(rest.len());
                 match &mut open.body {
@@ -123,7 +132,7 @@ impl Unpacker {
             at += len;
             self.begin(&header)?;
         }
-        self.buffer.drain(..at);
+        self.held = bytes[at..].to_vec();
         Ok(())
     }
 
