@@ -31,7 +31,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             Some(0) | None => least,
             Some(count) => u32::try_from(count)?,
         };
-        healthy &= play(&work, count, time, number(3)?.unwrap_or(0))?;
+        match play(&work, count, time, number(3)?.unwrap_or(0)) {
+            Ok(well) => healthy &= well,
+            Err(error) => {
+                println!("{error}");
+                healthy = false;
+            }
+        }
     }
     if healthy { Ok(()) } else { Err("not all workers were healthy".into()) }
 }
@@ -60,8 +66,10 @@ fn play(work: &Work, count: u32, time: Duration, seed: u64) -> Result<bool, Box<
     let topology = topology()?;
     let scratch = std::env::temp_dir();
     let cgroup = Path::new("/sys/fs/cgroup").join(format!("work-{}", work.name().to_lowercase()));
-    let has_cgroups = Path::new("/sys/fs/cgroup/cgroup.procs").exists();
-    let in_cgroup = has_cgroups && std::fs::create_dir(&cgroup).is_ok();
+    let in_cgroup = Path::new("/sys/fs/cgroup/cgroup.procs").exists();
+    if in_cgroup {
+        std::fs::create_dir(&cgroup)?;
+    }
     let workers = Workers::exactly(count, work.clone());
     let begun = Instant::now();
     let mut crew = Crew::start(&Order {
@@ -88,6 +96,14 @@ fn play(work: &Work, count: u32, time: Duration, seed: u64) -> Result<bool, Box<
     crew.release();
     crew.begin_slice(0);
     std::thread::sleep(time);
+    // One unit may take longer, in emulation.
+    for _ in 0..100 {
+        crew.reap();
+        if !crew.is_alive() || !crew.units().contains(&0) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
     crew.end_slice(0);
     let stopping = Instant::now();
     crew.stop(false, Duration::from_secs(5));
@@ -97,9 +113,13 @@ fn play(work: &Work, count: u32, time: Duration, seed: u64) -> Result<bool, Box<
     let mut healthy = true;
     for report in &reports {
         show(report);
-        healthy &= report.units > 0
+        let well = report.units > 0
             && report.strays.is_empty()
             && matches!(report.end, WorkerEnd::Stopped | WorkerEnd::Completed);
+        if !well {
+            println!("  ^ not healthy");
+        }
+        healthy &= well;
     }
     if in_cgroup {
         std::fs::remove_dir(&cgroup)?;

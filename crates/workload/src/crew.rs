@@ -115,8 +115,6 @@ pub struct Crew {
     job: Box<dyn Job>,
     memory: Memory,
     brief: Brief,
-    cgroup: String,
-    group: u32,
     step: Option<u32>,
     processes: Vec<Process>,
     affinity: Vec<Option<CpuSet>>,
@@ -158,7 +156,7 @@ impl std::fmt::Debug for Crew {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Crew")
             .field("work", &self.brief.workers.work.name())
-            .field("cgroup", &self.cgroup)
+            .field("cgroup", &self.brief.cgroup)
             .field("count", &self.brief.count)
             .finish_non_exhaustive()
     }
@@ -193,8 +191,6 @@ impl Crew {
             job,
             memory,
             brief,
-            cgroup: order.cgroup.to_owned(),
-            group: order.group,
             step: order.step,
             processes: Vec::new(),
             affinity: order.affinity.to_vec(),
@@ -525,8 +521,8 @@ impl Crew {
         let moves = &slot.moves[..(slot.migrations.load(Relaxed) as usize).min(MOVES)];
         let nodes = (slot.nodes.load(Acquire) as usize).saturating_sub(1).min(NODES);
         WorkerReport {
-            cgroup: self.cgroup.clone(),
-            group: self.group,
+            cgroup: self.brief.cgroup.clone(),
+            group: self.brief.group,
             index,
             step: self.step,
             work: work.name().to_owned(),
@@ -619,13 +615,13 @@ impl Brief {
     fn new(order: &Order<'_>) -> Self {
         let topology = order.topology;
         let node = |cpu| topology.node_of(cpu).map_or(0, |node| node.0);
-        let cgroup = order.cgroup.replace('/', "-");
         let name_seed = order.cgroup.bytes().fold(0, |seed, byte| worker_seed(seed, byte.into()));
         Self {
             workers: order.workers.clone(),
             count: order.count,
             seed: worker_seed(order.seed ^ name_seed, order.group),
-            label: format!("{cgroup}-{}", order.group),
+            cgroup: order.cgroup.to_owned(),
+            group: order.group,
             topology: topology.clone(),
             node_of: topology.cpu_ids().map(node).collect(),
             scratch: order.scratch.to_owned(),

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use belljar_scenario::{GroupSize, Toil, Workers};
-use belljar_topology::{CpuId, CpuSet, Topology};
+use belljar_topology::{CpuSet, Topology};
 
 use crate::histogram::Histogram;
 use crate::memory::{Board, Desk, GapCell, MOVES, Memory, STRAYS, Slot};
@@ -32,8 +32,9 @@ pub(crate) struct Brief {
     pub(crate) workers: Workers,
     pub(crate) count: u32,
     pub(crate) seed: u64,
-    /// A word that tells the group from the others, for names of files.
-    pub(crate) label: String,
+    /// The cgroup's name in the scenario.
+    pub(crate) cgroup: String,
+    pub(crate) group: u32,
     pub(crate) topology: Topology,
     pub(crate) node_of: Vec<u32>,
     pub(crate) scratch: PathBuf,
@@ -90,6 +91,8 @@ pub(crate) struct Hand<'a> {
     checked_rounds: u64,
     /// From when on the present gap counts: the last checkpoint, or the end of a wait.
     last_ns: u64,
+    /// When the last wait began.
+    waited_from_ns: u64,
     gap_ns: u64,
     hold: u32,
     hold_gap_ns: u64,
@@ -117,6 +120,7 @@ impl<'a> Hand<'a> {
             checked_ns: 0,
             checked_rounds: 0,
             last_ns: 0,
+            waited_from_ns: 0,
             gap_ns: 0,
             hold: 0,
             hold_gap_ns: 0,
@@ -147,10 +151,7 @@ impl<'a> Hand<'a> {
 
     /// Stops the clocks.
     pub(crate) fn end(&mut self) {
-        self.checkpoint();
-        let now = sys::now_ns();
-        self.ledger = self.read_ledger(now);
-        self.publish_ledger();
+        self.look_around();
     }
 
     /// Whether to begin another round. Now and then this is a checkpoint.
@@ -159,7 +160,11 @@ impl<'a> Hand<'a> {
         self.left -= 1;
         if self.left == 0 {
             self.checkpoint();
-            return !self.is_told_to_stop();
+            if self.is_told_to_stop() {
+                // Whoever asks next, in an outer loop, shall hear it too.
+                self.left = 1;
+                return false;
+            }
         }
         true
     }
@@ -216,13 +221,7 @@ impl<'a> Hand<'a> {
     /// Spins: four instructions each, and a pause hint after each 64.
     #[inline]
     pub(crate) fn spin(&self, spins: u64) {
-        let mut left = spins;
-        while left > 0 {
-            let part = left.min(SPINS_PER_HINT);
-            spin_some(part);
-            std::hint::spin_loop();
-            left -= part;
-        }
+        spin(spins);
     }
 
     pub(crate) fn now_ns(&self) -> u64 {
@@ -267,6 +266,7 @@ impl<'a> Hand<'a> {
     pub(crate) fn wait<T>(&mut self, wait: impl FnOnce() -> T) -> T {
         let before = sys::now_ns();
         self.note_gap(before, None);
+        self.waited_from_ns = before;
         self.slot.waits.store(true, Relaxed);
         let result = wait();
         self.last_ns = sys::now_ns();
@@ -289,19 +289,15 @@ impl<'a> Hand<'a> {
         true
     }
 
-    /// Notes that a wake-up was sent at that moment, and that the last wait ended with it.
+    /// Notes that a wake-up was sent at that moment, and that the last wait ended with it. What was
+    /// sent before that wait woke nobody.
     pub(crate) fn woke(&mut self, sent_ns: u64) {
-        if sent_ns == 0 {
+        if sent_ns < self.waited_from_ns {
             return;
         }
         let late = self.last_ns.saturating_sub(sent_ns);
         self.slot.wake.record(late);
         self.count_gap_from(sent_ns);
-    }
-
-    /// The end of the last wait.
-    pub(crate) fn last_ns(&self) -> u64 {
-        self.last_ns
     }
 
     /// Notes a wake-up latency that was measured otherwise.
@@ -329,6 +325,20 @@ impl<'a> Hand<'a> {
         }
         self.slot.timer.record(self.last_ns.saturating_sub(at_ns));
         self.count_gap_from(at_ns);
+    }
+
+    /// Sleeps for so long, which is no measurement; a signal ends it.
+    pub(crate) fn rest(&mut self, time: Duration) {
+        let at = sys::timespec(sys::now_ns().saturating_add(sys::ns(time)));
+        let clock = rustix::thread::ClockId::Monotonic;
+        let _ = self.wait(|| rustix::thread::clock_nanosleep_absolute(clock, &at));
+    }
+
+    /// A checkpoint, and what the kernel has counted by now.
+    pub(crate) fn look_around(&mut self) {
+        self.checkpoint();
+        self.ledger = self.read_ledger(sys::now_ns());
+        self.publish_ledger();
     }
 
     /// Sleeps for about as long: up to a 32nd longer, drawn from the seed.
@@ -379,8 +389,10 @@ impl<'a> Hand<'a> {
         let mut ledger = Ledger { at_ns, cpu_ns, run_delay_ns: 0, runs: 0 };
         for file in &self.statistics {
             let mut line = [0; 96];
-            // The thread of an adopted file may be gone.
-            let read = file.read_at(&mut line, 0).unwrap_or(0);
+            let Ok(read) = file.read_at(&mut line, 0) else {
+                // A thread of its own is gone: what was known last has all of it.
+                return Ledger { at_ns, cpu_ns, ..self.ledger };
+            };
             let words = std::str::from_utf8(&line[..read]).unwrap_or("").split_ascii_whitespace();
             let mut numbers = words.map(|word| word.parse::<u64>().unwrap_or(0)).skip(1);
             ledger.run_delay_ns += numbers.next().unwrap_or(0);
@@ -400,18 +412,13 @@ impl<'a> Hand<'a> {
     }
 
     fn checkpoint(&mut self) {
-        let (board, slot) = (self.board, self.slot);
-        let epoch = board.epoch.load(Acquire);
-        let cpu = sys::current_cpu();
-        if epoch % 2 == 0 && !slot.allowed.has(cpu) && board.epoch.load(Acquire) == epoch {
-            self.stray(cpu, epoch);
-        }
+        let slot = self.slot;
+        let cpu = self.sighting().look();
         let now = sys::now_ns();
         self.note_gap(now, Some(cpu));
         if cpu != self.cpu {
             self.moved(cpu, now);
         }
-        slot.used.insert(cpu);
         slot.last_ns.store(now, Relaxed);
         let (took, rounds) = (now - self.checked_ns, self.rounds - self.checked_rounds);
         if let Some(cost) = took.checked_div(rounds)
@@ -485,18 +492,48 @@ impl<'a> Hand<'a> {
         self.cpu = cpu;
     }
 
-    #[cold]
-    fn stray(&self, cpu: u32, epoch: u32) {
-        let slot = self.slot;
-        let count = slot.stray_count.load(Relaxed) as usize;
-        let known = &slot.strays[..count.min(STRAYS)];
-        if count < STRAYS && known.iter().all(|stray| stray.cpu.load(Relaxed) != cpu) {
-            let cell = &slot.strays[count];
-            cell.at_ns.store(sys::now_ns(), Relaxed);
-            cell.cpu.store(cpu, Relaxed);
-            cell.epoch.store(epoch, Relaxed);
-            slot.stray_count.store(count as u32 + 1, Release);
+    /// What looks where threads of this worker run.
+    pub(crate) fn sighting(&self) -> Sighting<'a> {
+        Sighting { board: self.board, slot: self.slot }
+    }
+}
+
+/// Looks where a thread of a worker runs, and judges it.
+#[derive(Clone, Copy)]
+pub(crate) struct Sighting<'a> {
+    board: &'a Board,
+    slot: &'a Slot,
+}
+
+impl Sighting<'_> {
+    /// Notes the CPU of the calling thread. It is judged by what was allowed both before and after
+    /// it was looked at.
+    pub(crate) fn look(self) -> u32 {
+        let epoch = self.board.epoch.load(Acquire);
+        let cpu = sys::current_cpu();
+        if epoch % 2 == 0 && !self.slot.allowed.has(cpu) && self.board.epoch.load(Acquire) == epoch
+        {
+            self.stray(cpu, epoch);
         }
+        self.slot.used.insert(cpu);
+        cpu
+    }
+
+    #[cold]
+    fn stray(self, cpu: u32, epoch: u32) {
+        let (strays, count) = (&self.slot.strays, &self.slot.stray_count);
+        let known = &strays[..(count.load(Acquire) as usize).min(STRAYS)];
+        if known.iter().any(|stray| stray.cpu.load(Relaxed) == cpu) {
+            return;
+        }
+        let at = count.fetch_add(1, Release) as usize;
+        let Some(cell) = strays.get(at) else {
+            count.store(STRAYS as u32, Release);
+            return;
+        };
+        cell.at_ns.store(sys::now_ns(), Relaxed);
+        cell.cpu.store(cpu, Relaxed);
+        cell.epoch.store(epoch, Relaxed);
     }
 }
 
@@ -571,9 +608,21 @@ pub(crate) fn worker_seed(seed: u64, index: u32) -> u64 {
     x ^ (x >> 31)
 }
 
+/// So many spins, and a pause hint after each 64.
+#[inline]
+pub(crate) fn spin(spins: u64) {
+    let mut left = spins;
+    while left > 0 {
+        let part = left.min(SPINS_PER_HINT);
+        spin_some(part);
+        std::hint::spin_loop();
+        left -= part;
+    }
+}
+
 /// So many spins, at least one; the same instructions however the crate is compiled.
 #[inline]
-pub(crate) fn spin_some(spins: u64) {
+fn spin_some(spins: u64) {
     // SAFETY: the loop changes the two registers that it says it does, and ends when the first is 0.
     unsafe {
         std::arch::asm!(
@@ -587,9 +636,4 @@ pub(crate) fn spin_some(spins: u64) {
             options(nomem, nostack)
         );
     }
-}
-
-/// The CPUs of a set, in order.
-pub(crate) fn cpu_list(cpus: &CpuSet) -> Vec<CpuId> {
-    cpus.iter().collect()
 }

@@ -18,9 +18,8 @@ pub(crate) const STRAYS: usize = 64;
 pub(crate) const NODES: usize = 64;
 const TEXT: usize = 512;
 
-/// How far a worker has come: the values of [`Slot::state`].
+/// How far a worker has come: the values of [`Slot::state`]. It is 0 from the fork on.
 pub(crate) mod state {
-    pub(crate) const FORKED: u32 = 0;
     pub(crate) const READY: u32 = 1;
     pub(crate) const RUNNING: u32 = 2;
     pub(crate) const STOPPED: u32 = 3;
@@ -138,12 +137,12 @@ impl Mask {
         self.0.get(cpu as usize / 64).is_none_or(|word| word.load(Relaxed) >> (cpu % 64) & 1 == 1)
     }
 
-    /// Puts a CPU in. One thread writes.
+    /// Puts a CPU in.
     pub(crate) fn insert(&self, cpu: u32) {
         if let Some(word) = self.0.get(cpu as usize / 64) {
-            let (before, bit) = (word.load(Relaxed), 1 << (cpu % 64));
-            if before & bit == 0 {
-                word.store(before | bit, Relaxed);
+            let bit = 1 << (cpu % 64);
+            if word.load(Relaxed) & bit == 0 {
+                word.fetch_or(bit, Relaxed);
             }
         }
     }

@@ -23,7 +23,8 @@ pub(crate) fn live(brief: &Brief, memory: &Memory, job: &dyn Job, worker: Option
     }));
     // A group of its own, so that it is killed with all that it starts.
     let _ = rustix::process::setpgid(None, None);
-    sys::let_nudges_interrupt();
+    sys::interrupt_on(sys::NUDGE);
+    sys::interrupt_on(sys::STORM);
     if let Some(index) = worker {
         work(brief, memory, job, index);
         sys::exit_now(0);

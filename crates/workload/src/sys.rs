@@ -3,6 +3,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 /// The signal that gets a worker out of a system call in which it waits. It is ignored by whoever
 /// does not ask for it, so that it does no harm to a worker's children.
 pub(crate) const NUDGE: libc::c_int = libc::SIGURG;
+
+/// The signal that storms of signals consist of.
+pub(crate) const STORM: libc::c_int = libc::SIGUSR2;
 
 /// Guest time, in nanoseconds.
 #[inline]
@@ -117,12 +121,7 @@ pub(crate) fn signal_thread(process: u32, thread: u32, signal: libc::c_int) {
 
 extern "C" fn nothing(_: libc::c_int) {}
 
-/// Has [`NUDGE`] interrupt system calls of this process, and nothing else.
-pub(crate) fn let_nudges_interrupt() {
-    interrupt_on(NUDGE);
-}
-
-/// Has a signal interrupt system calls of this process, and nothing else.
+/// Has a signal interrupt system calls of this process, and do nothing else.
 pub(crate) fn interrupt_on(signal: libc::c_int) {
     // SAFETY: all-zero is a valid `sigaction`: no flags, an empty mask.
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -136,6 +135,78 @@ pub(crate) fn ignore_signal(signal: libc::c_int, ignore: bool) {
     let action = if ignore { libc::SIG_IGN } else { libc::SIG_DFL };
     // SAFETY: no handler is installed that could run.
     unsafe { libc::signal(signal, action) };
+}
+
+/// Sets how late the timers of the calling thread may be.
+pub(crate) fn set_timer_slack(slack_ns: u64) -> io::Result<()> {
+    // SAFETY: the call takes plain numbers.
+    let result = unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack_ns) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Brings up the loopback device, if it is not.
+pub(crate) fn bring_up_loopback() -> io::Result<()> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    // SAFETY: all-zero is a valid `ifreq`.
+    let mut request: libc::ifreq = unsafe { MaybeUninit::zeroed().assume_init() };
+    request.ifr_name[..2].copy_from_slice(&[b'l' as libc::c_char, b'o' as libc::c_char]);
+    let ask = |number, request: &mut libc::ifreq| {
+        // SAFETY: both requests take an `ifreq`.
+        let result = unsafe { libc::ioctl(socket.as_raw_fd(), number, &raw mut *request) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    };
+    ask(libc::SIOCGIFFLAGS, &mut request)?;
+    let up = libc::IFF_UP as libc::c_short;
+    // SAFETY: the request has just filled in the flags.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    if flags & up != 0 {
+        return Ok(());
+    }
+    request.ifr_ifru.ifru_flags = flags | up;
+    ask(libc::SIOCSIFFLAGS, &mut request)
+}
+
+/// Anonymous memory of this process alone, zero at first.
+pub(crate) struct Mapping {
+    base: *mut u8,
+    len: usize,
+}
+
+// SAFETY: the memory is the value's own.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    pub(crate) fn new(len: usize) -> io::Result<Self> {
+        use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
+        let read_write = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: no address is asked for, so no existing mapping is touched.
+        let base =
+            unsafe { mmap_anonymous(std::ptr::null_mut(), len, read_write, MapFlags::PRIVATE) }?;
+        // Faults and moves are counted by page, so huge ones are not welcome. A kernel without them
+        // refuses, and has none.
+        // SAFETY: the advice does not change what is in the memory.
+        let _ = unsafe { madvise(base, len, Advice::LinuxNoHugepage) };
+        Ok(Self { base: base.cast(), len })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: the mapping has this length, and is borrowed.
+        unsafe { std::slice::from_raw_parts(self.base, self.len) }
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the mapping has this length, and is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.base, self.len) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: all references to the mapping borrow from `self`.
+        let _ = unsafe { rustix::mm::munmap(self.base.cast(), self.len) };
+    }
 }
 
 /// `struct sched_attr` of `sched_setattr(2)`, in its first version.

@@ -44,6 +44,28 @@ impl Pipes {
         }
         Ok(false)
     }
+
+    /// Two take turns: each does `work`, which tells how many units that was, writes to the other,
+    /// and waits for its answer.
+    pub(super) fn take_turns(
+        &self,
+        hand: &mut Hand<'_>,
+        mut work: impl FnMut(&mut Hand<'_>) -> u64,
+    ) -> Outcome {
+        let team = hand.team();
+        let mut mine = team.position == 0;
+        while hand.goes_on() {
+            if mine {
+                let units = work(hand);
+                self.send(hand, team.partner())?;
+                hand.did(units);
+            } else if !self.receive(hand)? {
+                break;
+            }
+            mine = !mine;
+        }
+        Ok(())
+    }
 }
 
 /// Each burst ends with a message to the other, and a wait for its answer.
@@ -60,18 +82,6 @@ impl PipeIo {
 
 impl Job for PipeIo {
     fn work(&self, hand: &mut Hand<'_>) -> Outcome {
-        let team = hand.team();
-        let mut mine = team.position == 0;
-        while hand.goes_on() {
-            if mine {
-                let units = hand.spin_units(self.burst, 1024);
-                self.pipes.send(hand, team.partner())?;
-                hand.did(units + 1);
-            } else if !self.pipes.receive(hand)? {
-                break;
-            }
-            mine = !mine;
-        }
-        Ok(())
+        self.pipes.take_turns(hand, |hand| hand.spin_units(self.burst, 1024) + 1)
     }
 }
