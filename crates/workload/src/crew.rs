@@ -373,9 +373,14 @@ impl Crew {
                     step: Some(step),
                 };
             }
+            // The worker may have been at a checkpoint just now.
+            let wall_ns = until_ns.saturating_sub(began_ns);
+            gap.wall_ns = gap.wall_ns.min(wall_ns);
+            gap.cpu_ns = gap.cpu_ns.min(wall_ns);
+            gap.run_delay_ns = gap.run_delay_ns.min(wall_ns - gap.cpu_ns);
             slices.push(Slice {
                 step,
-                wall_ns: until_ns.saturating_sub(began_ns),
+                wall_ns,
                 cpu_ns: now.cpu_ns.saturating_sub(before.cpu_ns),
                 run_delay_ns: now.run_delay_ns.saturating_sub(before.run_delay_ns),
                 units: now.units - before.units,

@@ -91,7 +91,7 @@ pub(crate) struct Hand<'a> {
     checked_rounds: u64,
     /// From when on the present gap counts: the last checkpoint, or the end of a wait.
     last_ns: u64,
-    /// When the last wait began.
+    /// When the last wait began; the end of time if there was none for what is there now.
     waited_from_ns: u64,
     gap_ns: u64,
     hold: u32,
@@ -120,7 +120,7 @@ impl<'a> Hand<'a> {
             checked_ns: 0,
             checked_rounds: 0,
             last_ns: 0,
-            waited_from_ns: 0,
+            waited_from_ns: u64::MAX,
             gap_ns: 0,
             hold: 0,
             hold_gap_ns: 0,
@@ -280,6 +280,7 @@ impl<'a> Hand<'a> {
 
     /// Waits until `word` is no longer `seen`; false when told to stop.
     pub(crate) fn wait_word(&mut self, word: &AtomicU32, seen: u32) -> bool {
+        self.waited_from_ns = u64::MAX;
         while word.load(Acquire) == seen {
             if self.is_told_to_stop() {
                 return false;

@@ -65,13 +65,15 @@ fn check(report: &WorkerReport) {
     let slack_ns = 100_000_000;
     assert!(has_threads || report.cpu_ns <= wall_ns + slack_ns, "{report:#?}");
     assert!(report.gap.cpu_ns + report.gap.run_delay_ns <= report.gap.wall_ns, "{report:#?}");
-    assert!(report.gap.wall_ns <= wall_ns && report.node_migrations <= report.migrations);
+    assert!(report.gap.wall_ns <= wall_ns, "{report:#?}");
+    assert!(report.node_migrations <= report.migrations);
     assert!(report.moves.len() as u64 == report.migrations.min(64) && report.strays.is_empty());
     assert!(report.wake.p50_ns <= report.wake.p99_ns && report.wake.p99_ns <= report.wake.max_ns);
     assert!(!report.cpus_used.is_empty() && report.cpus_used.is_subset(&machine().cpus()));
     assert_eq!((report.cgroup.as_str(), report.group, report.step), ("a", 3, Some(1)));
     let [slice] = &report.slices[..] else { panic!("{report:#?}") };
-    assert!(slice.step == 1 && slice.units <= report.units && slice.gap.wall_ns <= slice.wall_ns);
+    assert!(slice.step == 1 && slice.units <= report.units, "{report:#?}");
+    assert!(slice.gap.wall_ns <= slice.wall_ns, "{report:#?}");
     assert!(slice.migrations <= report.migrations && slice.iterations <= report.iterations);
 }
 

@@ -321,6 +321,7 @@ impl Job for Queue {
                 next = next.saturating_add(interval).max(hand.now_ns());
                 hand.sleep_until(next);
             }
+            let mut waited = false;
             loop {
                 if !lock.take(hand) {
                     return Ok(());
@@ -335,7 +336,9 @@ impl Job for Queue {
                     } else {
                         let sent_ns = items[outs as usize % depth].load(Acquire);
                         taken.store(outs.wrapping_add(1), Release);
-                        hand.woke(sent_ns);
+                        if waited {
+                            hand.woke(sent_ns);
+                        }
                     }
                 }
                 lock.give(hand);
@@ -347,6 +350,7 @@ impl Job for Queue {
                 if !hand.wait_word(other, seen) {
                     return Ok(());
                 }
+                waited = true;
             }
             if !produces {
                 hand.spin(self.consume_spin);

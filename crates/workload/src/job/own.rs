@@ -1,4 +1,5 @@
-//! Workers that have threads of their own.
+//! Workers that have threads of their own. Their migrations and gaps are those of the thread that
+//! counts, which sleeps most of the time; CPUs, CPU time, run delay and latencies are those of all.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -54,7 +55,7 @@ pub(super) fn run(hand: &mut Hand<'_>, bodies: Vec<Body<'_>>) -> Outcome {
             let started = std::thread::Builder::new().spawn_scoped(scope, move || {
                 let (wake, request) = (Histogram::new(), Histogram::new());
                 let mut own =
-                    Own { shared, thread, sighting, wake, request, rng, waited_from_ns: 0 };
+                    Own { shared, thread, sighting, wake, request, rng, waited_from_ns: u64::MAX };
                 let id = rustix::thread::gettid().as_raw_nonzero().get() as u32;
                 thread.tid.store(id, Release);
                 shared.tell();
@@ -85,7 +86,7 @@ pub(super) fn run(hand: &mut Hand<'_>, bodies: Vec<Body<'_>>) -> Outcome {
         // Before they are gone, so that what the kernel counted of them is not lost.
         hand.look_around();
         shared.stop.store(true, Release);
-        shared.nudge_until_ended(&threads);
+        hand.wait(|| shared.nudge_until_ended(&threads));
         for handle in handles {
             match handle.join() {
                 Ok((wake, request)) => {
@@ -160,6 +161,7 @@ impl Own<'_> {
 
     /// Waits until `word` is no longer `seen`; false when told to stop.
     pub(super) fn wait_word(&mut self, word: &AtomicU32, seen: u32) -> bool {
+        self.waited_from_ns = u64::MAX;
         while word.load(Acquire) == seen {
             if !self.goes_on() {
                 return false;
@@ -172,7 +174,7 @@ impl Own<'_> {
 
     /// Notes a wake-up that was sent at that moment; none if this thread did not wait by then.
     pub(super) fn woke(&self, sent_ns: u64) {
-        if self.waited_from_ns != 0 && sent_ns >= self.waited_from_ns {
+        if sent_ns >= self.waited_from_ns {
             self.wake.record(sys::now_ns().saturating_sub(sent_ns));
         }
     }

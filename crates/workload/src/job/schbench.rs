@@ -167,6 +167,9 @@ impl Bench<'_> {
             own.sleep(self.parameters.sleep);
             let mut done = true;
             for _ in 0..self.parameters.operations {
+                if !done {
+                    break;
+                }
                 if self.parameters.skip_locking {
                     done &= mine.multiply(|| own.goes_on());
                     continue;
