@@ -29,7 +29,12 @@ impl Buffer {
         if self.bytes.len() < length {
             // A power of two, so that growing is rare.
             let target = length.checked_next_power_of_two().unwrap_or(length);
-            self.bytes.resize(target, 0);
+            if self.bytes.is_empty() {
+                // Zeros that the system has ready, and that cost nothing until they are used.
+                self.bytes = vec![0; target];
+            } else {
+                self.bytes.resize(target, 0);
+            }
         }
         &mut self.bytes
     }

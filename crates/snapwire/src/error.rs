@@ -109,7 +109,7 @@ pub enum Error {
     /// The peer sent something that does not belong here.
     #[error("the peer broke the protocol: {0}")]
     Protocol(&'static str),
-    /// A message is longer, or has more items, than this session allows.
+    /// A message is longer than this session allows.
     #[error("{what} of {found} exceeds the session's limit of {limit}")]
     LimitExceeded {
         /// What is too large.
@@ -118,6 +118,14 @@ pub enum Error {
         found: u64,
         /// How large it may be.
         limit: u64,
+    },
+    /// A batch has more items than this session allows.
+    #[error("a batch of {found} items exceeds the session's limit of {limit}; propose more")]
+    TooManyItems {
+        /// How many.
+        found: u32,
+        /// How many it may have.
+        limit: u32,
     },
     /// An answer to nothing that was asked.
     #[error("the peer answered message {0}, which nobody sent")]

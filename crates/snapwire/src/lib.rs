@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 mod buffer;
+mod cache;
 mod client;
 pub mod codec;
 mod endpoint;
@@ -9,6 +10,8 @@ mod error;
 mod handshake;
 mod listener;
 mod patience;
+mod server;
+mod service;
 mod session;
 mod shm;
 mod socket;
@@ -19,10 +22,16 @@ mod sync {
 }
 
 pub use buffer::Buffer;
-pub use client::State;
+pub use cache::{CacheStatus, CachedSnapshot, SnapshotCache};
+pub use client::{Client, ClientConfig, ClientStatus, LookupMax, Responses, State};
 pub use endpoint::{Endpoint, SessionId};
 pub use error::{Error, RegionProblem};
 pub use handshake::{Offer, Terms};
 pub use listener::{Listener, Peers};
 pub use patience::{AbortHandle, Patience};
+pub use server::{Failure, Server, ServerConfig, ServerStatus};
+pub use service::{
+    Answer, AppsLookup, Batchable, CgroupsLookup, CgroupsSnapshot, Increment, NumberReply,
+    OpenError, Service, SnapshotImage, SnapshotReply, StringReverse, TextReply,
+};
 pub use session::{Role, Session};

@@ -173,6 +173,11 @@ pub(crate) struct Newcomer {
 }
 
 impl Newcomer {
+    /// Whether there is something to read, or nobody there any more.
+    pub(crate) fn has_spoken(&self) -> bool {
+        self.socket.as_ref().is_none_or(|socket| !socket.is_quiet())
+    }
+
     /// Answers the client if it has spoken; never waits for it.
     pub(crate) fn greet(
         &mut self,

@@ -132,7 +132,7 @@ impl Session {
     /// Sends a message. The header's payload length is filled in.
     ///
     /// # Errors
-    /// [`Error::LimitExceeded`] and [`Error::DuplicateMessageId`], after which nothing has been
+    /// [`Error::LimitExceeded`], [`Error::TooManyItems`] and [`Error::DuplicateMessageId`], after which nothing has been
     /// sent and the session goes on. Any other error ends it.
     pub fn send(
         &mut self,
@@ -143,7 +143,12 @@ impl Session {
         if self.over {
             return Err(Error::Disconnected);
         }
-        check_limits(self.outbound(), payload.len() as u64, header.item_count)?;
+        let limit = self.outbound();
+        if header.item_count > limit.batch_items {
+            let (found, limit) = (header.item_count, limit.batch_items);
+            return Err(Error::TooManyItems { found, limit });
+        }
+        check_limits(limit, payload.len() as u64, header.item_count)?;
         let is_request = self.role == Role::Client && header.kind == Kind::Request;
         if is_request && self.is_shm() && !self.in_flight.is_empty() {
             let what = "the number of messages in flight over shared memory";
@@ -299,13 +304,12 @@ const STASH_STALL: Duration = Duration::from_secs(5);
 
 /// Refuses what a direction does not allow.
 pub(crate) fn check_limits(limit: Limit, payload: u64, items: u32) -> Result<(), Error> {
-    let exceeded =
-        |what, found, limit: u32| Error::LimitExceeded { what, found, limit: limit.into() };
     if payload > u64::from(limit.payload_bytes) {
-        return Err(exceeded("a payload in bytes", payload, limit.payload_bytes));
+        let (what, limit) = ("a payload in bytes", limit.payload_bytes.into());
+        return Err(Error::LimitExceeded { what, found: payload, limit });
     }
     if items > limit.batch_items {
-        return Err(exceeded("the number of items", items.into(), limit.batch_items));
+        return Err(Error::TooManyItems { found: items, limit: limit.batch_items });
     }
     Ok(())
 }

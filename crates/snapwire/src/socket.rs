@@ -13,6 +13,7 @@ use rustix::net::{
 };
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The largest packet that is proposed, in bytes.
@@ -23,7 +24,11 @@ const SEND_BUFFER_OVERHEAD: usize = 32;
 
 /// A connected socket. Receiving blocks for a slice at most.
 #[derive(Debug)]
-pub(crate) struct Socket(OwnedFd);
+pub(crate) struct Socket {
+    fd: OwnedFd,
+    /// This end was shut down. Peers who are busy in shared memory would not notice otherwise.
+    shut: AtomicBool,
+}
 
 /// What a send that cannot go on waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,18 +75,18 @@ impl Socket {
     /// A socket that is connected already.
     pub(crate) fn of(fd: OwnedFd) -> Result<Socket, Errno> {
         sockopt::set_socket_timeout(&fd, Timeout::Recv, Some(SLICE))?;
-        Ok(Socket(fd))
+        Ok(Socket { fd, shut: AtomicBool::new(false) })
     }
 
     /// The largest packet that can be sent, in bytes.
     pub(crate) fn packet_size(&self) -> u32 {
-        let buffer = sockopt::socket_send_buffer_size(&self.0).unwrap_or(PACKET_MAX);
+        let buffer = sockopt::socket_send_buffer_size(&self.fd).unwrap_or(PACKET_MAX);
         buffer.saturating_sub(SEND_BUFFER_OVERHEAD).min(PACKET_MAX) as u32
     }
 
     /// The user at the other end.
     pub(crate) fn peer_uid(&self) -> Result<u32, Errno> {
-        sockopt::socket_peercred(&self.0).map(|credentials| credentials.uid.as_raw())
+        sockopt::socket_peercred(&self.fd).map(|credentials| credentials.uid.as_raw())
     }
 
     /// Sends a packet if there is room for it now.
@@ -89,7 +94,8 @@ impl Socket {
         let parts = [IoSlice::new(header), IoSlice::new(body)];
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         loop {
-            return match net::sendmsg(&self.0, &parts, &mut SendAncillaryBuffer::default(), flags) {
+            return match net::sendmsg(&self.fd, &parts, &mut SendAncillaryBuffer::default(), flags)
+            {
                 Ok(sent) if sent == header.len() + body.len() => Ok(true),
                 Ok(_) => Err(Error::Protocol("a packet was sent in part")),
                 Err(Errno::AGAIN) => Ok(false),
@@ -126,7 +132,7 @@ impl Socket {
     ) -> Result<Option<Ready>, Error> {
         let slice = patience.slice()?;
         let wanted = if or_readable { PollFlags::OUT | PollFlags::IN } else { PollFlags::OUT };
-        let mut polled = [PollFd::new(&self.0, wanted)];
+        let mut polled = [PollFd::new(&self.fd, wanted)];
         match poll(&mut polled, Some(&timespec(slice))) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(Error::link("wait for", error)),
@@ -177,7 +183,7 @@ impl Socket {
         let mut parts = [IoSliceMut::new(header), IoSliceMut::new(body)];
         let flags = if at_once { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
         let flags = flags | RecvFlags::TRUNC | RecvFlags::CMSG_CLOEXEC;
-        match net::recvmsg(&self.0, &mut parts, &mut RecvAncillaryBuffer::default(), flags) {
+        match net::recvmsg(&self.fd, &mut parts, &mut RecvAncillaryBuffer::default(), flags) {
             Ok(received) if received.bytes == 0 => Err(Error::Disconnected),
             Ok(received) => Ok(Some(received.bytes)),
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
@@ -187,7 +193,7 @@ impl Socket {
     }
 
     fn wait_readable(&self, slice: Duration) -> Result<(), Error> {
-        let mut polled = [PollFd::new(&self.0, PollFlags::IN)];
+        let mut polled = [PollFd::new(&self.fd, PollFlags::IN)];
         match poll(&mut polled, Some(&timespec(slice))) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(Error::link("wait for", error)),
@@ -196,22 +202,28 @@ impl Socket {
 
     /// Whether the other end is still there and silent, as it must be while it uses shared memory.
     pub(crate) fn is_quiet(&self) -> bool {
-        let mut polled = [PollFd::new(&self.0, PollFlags::IN | PollFlags::RDHUP)];
+        let mut polled = [PollFd::new(&self.fd, PollFlags::IN | PollFlags::RDHUP)];
         match poll(&mut polled, Some(&timespec(Duration::ZERO))) {
             Ok(found) => found == 0,
             Err(error) => error == Errno::INTR,
         }
     }
 
+    /// Whether this end was shut down, by any thread.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.shut.load(Ordering::Acquire)
+    }
+
     /// Ends the connection in the directions given, for both peers and whoever waits in them.
     pub(crate) fn shutdown(&self, how: Shutdown) {
+        self.shut.store(true, Ordering::Release);
         // It fails when the peer has done so already.
-        let _ = net::shutdown(&self.0, how);
+        let _ = net::shutdown(&self.fd, how);
     }
 }
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }

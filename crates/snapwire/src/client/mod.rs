@@ -1,5 +1,139 @@
 //! Typed calls.
 
+mod batch;
+mod config;
+mod link;
+mod lookup;
 mod state;
 
+pub use batch::Responses;
+pub use config::{ClientConfig, LookupMax};
+pub use link::ClientStatus;
 pub use state::State;
+
+use crate::codec::BuildError;
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::handshake::Terms;
+use crate::patience::{AbortHandle, Patience};
+use crate::service::Service;
+use link::{Link, Outgoing};
+use std::marker::PhantomData;
+use std::time::Duration;
+
+/// How much room a request is given first, in bytes.
+const REQUEST_ROOM: usize = 4096;
+
+/// A caller of a service.
+///
+/// It connects when it is refreshed, not when it is made. A call that fails is sent once more over
+/// a new connection, so a handler may see it twice; a call that has timed out or was called off is
+/// not. What a call returns lives in the client's buffers until the next call: nothing is
+/// allocated per call.
+#[derive(Debug)]
+pub struct Client<S: Service> {
+    link: Link,
+    /// Where the parts of a look-up are put together.
+    stitched: Vec<u8>,
+    service: PhantomData<fn() -> S>,
+}
+
+impl<S: Service> Client<S> {
+    /// A client that is not connected.
+    pub fn new(endpoint: &Endpoint, config: &ClientConfig) -> Client<S> {
+        let link = Link::new(endpoint, config);
+        Client { link, stitched: Vec::new(), service: PhantomData }
+    }
+
+    /// Connects, unless it is connected already or trying would not help. Says whether the state
+    /// is another one now. Takes at most 5 seconds, and as long only if a server accepts and says
+    /// nothing.
+    pub fn refresh(&mut self) -> bool {
+        self.link.refresh()
+    }
+
+    /// Whether calls can be made, as far as is known. Costs nothing.
+    pub fn is_ready(&self) -> bool {
+        self.link.state() == State::Ready
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> State {
+        self.link.state()
+    }
+
+    /// What it has done so far.
+    pub fn status(&self) -> ClientStatus {
+        self.link.status()
+    }
+
+    /// What was agreed, while connected.
+    pub fn terms(&self) -> Option<&Terms> {
+        self.link.terms()
+    }
+
+    /// Calls off this client's calls, from any thread.
+    pub fn abort_handle(&self) -> AbortHandle {
+        self.link.abort_handle().clone()
+    }
+
+    /// Drops the connection.
+    pub fn close(&mut self) {
+        self.link.close(State::Disconnected);
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] at once when it is not connected; [`Error::Timeout`] and
+    /// [`Error::Aborted`]; otherwise the failure of the second attempt.
+    pub fn call(&mut self, ask: S::Ask<'_>) -> Result<S::Response<'_>, Error> {
+        self.call_within(ask, self.link.config().timeout)
+    }
+
+    /// The same, with a time of its own. Zero is forever.
+    ///
+    /// # Errors
+    /// As for [`Client::call`].
+    pub fn call_within(
+        &mut self,
+        ask: S::Ask<'_>,
+        timeout: Duration,
+    ) -> Result<S::Response<'_>, Error> {
+        self.encode(|room| S::encode(&ask, room))?;
+        let abort = self.link.abort_handle().clone();
+        let mut patience = Patience::new(timeout).with_abort(&abort);
+        let outgoing = Outgoing { code: S::CODE, batch: None };
+        self.link.call(outgoing, &mut patience, |payload| {
+            S::decode_response(payload)?;
+            Ok(())
+        })?;
+        Ok(S::decode_again(self.link.response.as_slice())?)
+    }
+
+    /// The payload of the last response, which lasts until the next call.
+    pub fn last_response(&self) -> &[u8] {
+        self.link.response.as_slice()
+    }
+
+    /// Writes a request into the buffer, which grows as needed.
+    fn encode(
+        &mut self,
+        write: impl Fn(&mut [u8]) -> Result<usize, BuildError>,
+    ) -> Result<(), Error> {
+        let max = self.link.request_max();
+        let mut room = self.link.request.capacity().clamp(REQUEST_ROOM.min(max), max);
+        loop {
+            match write(self.link.request.exactly(room)) {
+                Ok(length) => {
+                    self.link.request.set_len(length);
+                    return Ok(());
+                }
+                Err(BuildError::Overflow { .. }) if room < max => {
+                    room = room.saturating_mul(2).min(max);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}

@@ -14,7 +14,7 @@ const KEY_LEN: usize = 8;
 /// Not the 64 that a C structure with these fields would have.
 const ITEM_LEN: usize = 60;
 /// An item with three empty strings.
-const PLACEHOLDER_LEN: usize = ITEM_LEN + 3;
+pub(crate) const PLACEHOLDER_LEN: usize = ITEM_LEN + 3;
 const COMM_MAX: usize = 15;
 const UID_UNSET: u32 = u32::MAX;
 const REQUEST: &str = "apps lookup request";

@@ -60,10 +60,16 @@ impl<'a> Batch<'a> {
     /// [`Fault::Truncated`] when the directory is not all there, [`Fault::BadAlignment`] and
     /// [`Fault::OutOfBounds`] for an entry.
     pub fn new(payload: &'a [u8], item_count: u32) -> Result<Batch<'a>, Malformed> {
-        let (directory, packed) = split_directory(payload, item_count, WHAT)?;
-        for entry in directory {
-            Entry::of(entry).check(packed.len(), WHAT)?;
+        let batch = Batch::again(payload, item_count)?;
+        for entry in batch.directory {
+            Entry::of(entry).check(batch.packed.len(), WHAT)?;
         }
+        Ok(batch)
+    }
+
+    /// A view of a batch whose directory was checked before.
+    pub(crate) fn again(payload: &'a [u8], item_count: u32) -> Result<Batch<'a>, Malformed> {
+        let (directory, packed) = split_directory(payload, item_count, WHAT)?;
         Ok(Batch { directory, packed })
     }
 

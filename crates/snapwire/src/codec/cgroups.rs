@@ -239,7 +239,7 @@ pub struct CgroupsReply<'r, 'b> {
 }
 
 /// The length of an item that has nothing but its path.
-fn placeholder_len(path: &[u8]) -> usize {
+pub(crate) fn placeholder_len(path: &[u8]) -> usize {
     ITEM_LEN + path.len() + 2
 }
 

@@ -16,6 +16,7 @@ mod header;
 mod hello;
 pub mod increment;
 mod lookup;
+pub(crate) mod lookup_parts;
 mod profile;
 mod reply;
 mod snapshot;

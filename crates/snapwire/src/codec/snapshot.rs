@@ -9,6 +9,7 @@ const ITEM_LEN: usize = 32;
 /// A directory entry and the smallest item: what a slot costs when nobody says how many come.
 const SLOT_LEN: usize = ENTRY_LEN + 40;
 const LAYOUT_VERSION: u16 = 1;
+const WHAT: &str = "snapshot";
 
 /// The request: nothing but a version.
 ///
@@ -130,20 +131,25 @@ impl<'a> Snapshot<'a> {
     /// [`Fault::Truncated`], [`Fault::BadLayout`], [`Fault::BadAlignment`],
     /// [`Fault::OutOfBounds`].
     pub fn decode(payload: &'a [u8]) -> Result<Snapshot<'a>, Malformed> {
-        const WHAT: &str = "snapshot";
+        let snapshot = Snapshot::decode_again(payload)?;
+        for entry in snapshot.directory {
+            let entry = Entry::of(entry);
+            entry.check(snapshot.packed.len(), WHAT)?;
+            if entry.length < ITEM_LEN {
+                return Err(Malformed::new(Fault::Truncated, WHAT));
+            }
+        }
+        Ok(snapshot)
+    }
+
+    /// A view of a response whose directory was checked before.
+    pub(crate) fn decode_again(payload: &'a [u8]) -> Result<Snapshot<'a>, Malformed> {
         let refuse = |fault| Malformed::new(fault, WHAT);
         let fixed = Fixed::<HEADER_LEN>::of(payload).ok_or(refuse(Fault::Truncated))?;
         if fixed.u16(0) != LAYOUT_VERSION || fixed.u16(2) != 0 || fixed.u32(12) != 0 {
             return Err(refuse(Fault::BadLayout));
         }
         let (directory, packed) = split_directory(&payload[HEADER_LEN..], fixed.u32(4), WHAT)?;
-        for entry in directory {
-            let entry = Entry::of(entry);
-            entry.check(packed.len(), WHAT)?;
-            if entry.length < ITEM_LEN {
-                return Err(refuse(Fault::Truncated));
-            }
-        }
         Ok(Snapshot { systemd_enabled: fixed.u32(8), generation: fixed.u64(16), directory, packed })
     }
 

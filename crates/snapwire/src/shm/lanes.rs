@@ -123,6 +123,9 @@ impl Lanes {
     fn wait(&mut self, socket: &Socket, patience: &mut Patience<'_>) -> Result<(), Error> {
         let lane = self.region.lane(self.inbound);
         let received = self.received;
+        if socket.is_shut() {
+            return Err(Error::Disconnected);
+        }
         if lane.is_published(received) {
             return Ok(());
         }

@@ -1,10 +1,5 @@
 //! A peer made of plain sockets and bytes, which can say anything.
-#![expect(
-    dead_code,
-    unreachable_pub,
-    missing_docs,
-    reason = "each test binary uses its part"
-)]
+#![expect(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 use rustix::net::{
     self, AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt,
@@ -88,7 +83,12 @@ impl Raw {
     }
 
     pub fn send(&self, packet: &[u8]) {
-        net::send(&self.0, packet, SendFlags::NOSIGNAL).unwrap();
+        assert!(self.try_send(packet), "the peer is gone");
+    }
+
+    /// Says whether the peer was there.
+    pub fn try_send(&self, packet: &[u8]) -> bool {
+        net::send(&self.0, packet, SendFlags::NOSIGNAL).is_ok()
     }
 
     /// The next packet; nothing when the peer has gone.

@@ -1,0 +1,252 @@
+//! A snapshot at hand: look-ups without a call.
+
+use crate::client::{Client, ClientConfig, State};
+use crate::codec::{Malformed, Snapshot, SnapshotItem};
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::service::CgroupsSnapshot;
+use arc_swap::{ArcSwap, Guard};
+use hashbrown::{DefaultHashBuilder, HashTable};
+use std::hash::BuildHasher;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The cgroups of a snapshot, all checked, with an index by hash and name.
+#[derive(Debug, Default)]
+pub struct CachedSnapshot {
+    /// The payload that the items were read from.
+    payload: Vec<u8>,
+    items: Vec<Place>,
+    index: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    systemd_enabled: u32,
+    generation: u64,
+    populated: bool,
+}
+
+/// Where an item's parts are in the payload.
+#[derive(Clone, Debug)]
+struct Place {
+    hash: u32,
+    options: u32,
+    enabled: u32,
+    name: Range<u32>,
+    path: Range<u32>,
+}
+
+/// Where a part of a payload is in it.
+fn range_of(payload: &[u8], part: &[u8]) -> Range<u32> {
+    // Both are below 4 GiB: a payload's length is a `u32` on the wire.
+    let start = (part.as_ptr().addr() - payload.as_ptr().addr()) as u32;
+    start..start + part.len() as u32
+}
+
+impl CachedSnapshot {
+    /// Checks every item of a response, and keeps a copy of it.
+    fn of(payload: &[u8]) -> Result<CachedSnapshot, Malformed> {
+        let snapshot = Snapshot::decode(payload)?;
+        let hasher = DefaultHashBuilder::default();
+        let mut items = Vec::with_capacity(snapshot.len());
+        let mut index = HashTable::with_capacity(snapshot.len());
+        for item in snapshot.iter() {
+            let SnapshotItem { hash, options, enabled, name, path } = item?;
+            let slot = hasher.hash_one((hash, name));
+            let number = items.len() as u32;
+            let (name, path) = (range_of(payload, name), range_of(payload, path));
+            items.push(Place { hash, options, enabled, name, path });
+            // There is room: nothing is hashed again.
+            index.insert_unique(slot, number, |_| slot);
+        }
+        Ok(CachedSnapshot {
+            payload: payload.to_vec(),
+            items,
+            index,
+            hasher,
+            systemd_enabled: snapshot.systemd_enabled(),
+            generation: snapshot.generation(),
+            populated: true,
+        })
+    }
+
+    fn part(&self, range: &Range<u32>) -> &[u8] {
+        self.payload.get(range.start as usize..range.end as usize).unwrap_or_default()
+    }
+
+    fn read(&self, place: &Place) -> SnapshotItem<'_> {
+        SnapshotItem {
+            hash: place.hash,
+            options: place.options,
+            enabled: place.enabled,
+            name: self.part(&place.name),
+            path: self.part(&place.path),
+        }
+    }
+
+    /// The cgroup of this hash and name, in constant time.
+    pub fn get(&self, hash: u32, name: &[u8]) -> Option<SnapshotItem<'_>> {
+        let slot = self.hasher.hash_one((hash, name));
+        let is_it = |number: &u32| {
+            let place = self.items.get(*number as usize);
+            place.is_some_and(|place| place.hash == hash && self.part(&place.name) == name)
+        };
+        let number = self.index.find(slot, is_it)?;
+        self.items.get(*number as usize).map(|place| self.read(place))
+    }
+
+    /// All cgroups, in the provider's order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = SnapshotItem<'_>> {
+        self.items.iter().map(|place| self.read(place))
+    }
+
+    /// The number of cgroups.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Whether the provider found systemd. Not 0: yes.
+    pub fn systemd_enabled(&self) -> u32 {
+        self.systemd_enabled
+    }
+
+    /// The provider's generation.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+/// How a cache fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheStatus {
+    /// Whether there ever was a snapshot. An empty one counts.
+    pub populated: bool,
+    /// The number of cgroups.
+    pub items: usize,
+    /// Whether the provider found systemd. Not 0: yes.
+    pub systemd_enabled: u32,
+    /// The provider's generation.
+    pub generation: u64,
+    /// Refreshes that brought a snapshot.
+    pub successes: u64,
+    /// Refreshes that did not.
+    pub failures: u64,
+    /// Where the connection stood after the last refresh.
+    pub connection: State,
+    /// How long ago the last successful refresh was.
+    pub age: Option<Duration>,
+}
+
+/// The last snapshot of a service, kept when a later one cannot be had.
+///
+/// Any number of threads read at any time; a refresh builds beside them and swaps. Nothing that a
+/// reader does waits for a refresh, and the other way round.
+#[derive(Debug)]
+pub struct SnapshotCache {
+    client: Mutex<Client<CgroupsSnapshot>>,
+    snapshot: ArcSwap<CachedSnapshot>,
+    successes: AtomicU64,
+    failures: AtomicU64,
+    connection: ArcSwap<State>,
+    born: Instant,
+    /// Nanoseconds from `born` to the last success, and 1 more; 0 without one.
+    refreshed_ns: AtomicU64,
+}
+
+impl SnapshotCache {
+    /// An empty cache.
+    pub fn new(endpoint: &Endpoint, config: &ClientConfig) -> SnapshotCache {
+        SnapshotCache {
+            client: Mutex::new(Client::new(endpoint, config)),
+            snapshot: ArcSwap::default(),
+            successes: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            connection: ArcSwap::default(),
+            born: Instant::now(),
+            refreshed_ns: AtomicU64::new(0),
+        }
+    }
+
+    fn client(&self) -> MutexGuard<'_, Client<CgroupsSnapshot>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Connects if need be, and gets a snapshot.
+    ///
+    /// # Errors
+    /// Why there is none. The old one stays.
+    pub fn refresh(&self) -> Result<(), Error> {
+        let mut client = self.client();
+        client.refresh();
+        let refreshed = self.replace(&mut client);
+        if matches!(refreshed, Err(Error::Malformed(_))) {
+            // A provider that sends what it should not is not to be trusted with the next one.
+            client.close();
+        }
+        self.connection.store(Arc::new(client.state()));
+        match &refreshed {
+            Ok(()) => {
+                let age = u64::try_from(self.born.elapsed().as_nanos()).unwrap_or(u64::MAX - 1);
+                self.refreshed_ns.store(age.saturating_add(1), Ordering::Relaxed);
+                self.successes.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(_) => {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        refreshed
+    }
+
+    fn replace(&self, client: &mut Client<CgroupsSnapshot>) -> Result<(), Error> {
+        client.call(())?;
+        let payload = client.last_response();
+        let current = self.snapshot.load();
+        if !current.populated || current.payload != payload {
+            self.snapshot.store(Arc::new(CachedSnapshot::of(payload)?));
+        }
+        Ok(())
+    }
+
+    /// Calls off refreshes, from any thread.
+    pub fn abort_handle(&self) -> crate::AbortHandle {
+        self.client().abort_handle()
+    }
+
+    /// Whether there ever was a snapshot, connected or not.
+    pub fn is_populated(&self) -> bool {
+        self.snapshot.load().populated
+    }
+
+    /// The snapshot as it is now, for as long as the guard is kept. For many look-ups in a row this
+    /// is cheaper than asking each time, and all of them see the same snapshot.
+    pub fn load(&self) -> Guard<Arc<CachedSnapshot>> {
+        self.snapshot.load()
+    }
+
+    /// The snapshot as it is now, to keep.
+    pub fn snapshot(&self) -> Arc<CachedSnapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// How it fares. Does not wait for a refresh.
+    pub fn status(&self) -> CacheStatus {
+        let snapshot = self.snapshot.load();
+        let refreshed_ns = self.refreshed_ns.load(Ordering::Relaxed).checked_sub(1);
+        CacheStatus {
+            populated: snapshot.populated,
+            items: snapshot.len(),
+            systemd_enabled: snapshot.systemd_enabled,
+            generation: snapshot.generation,
+            successes: self.successes.load(Ordering::Relaxed),
+            failures: self.failures.load(Ordering::Relaxed),
+            connection: **self.connection.load(),
+            age: refreshed_ns
+                .map(|ns| self.born.elapsed().saturating_sub(Duration::from_nanos(ns))),
+        }
+    }
+}
