@@ -1,0 +1,498 @@
+//! How fast snapwire is, beside bare sockets, bare shared memory and memcpy, here and now.
+//!
+//! Two processes, release build. Whatever is compared is measured in turns, a fraction of a second
+//! each, and medians of the rounds are told with the best and the worst beside them. Every answer
+//! is checked; a wrong one, a round without an answer, or a process that has used no CPU ends the
+//! run without a table. Run it through `cargo xtask bench ipc`.
+
+mod bare;
+mod figure;
+mod peer;
+
+use anyhow::{Context, Result, ensure};
+use bare::{MESSAGE_LEN, Shm, Uds};
+use clap::{Parser, Subcommand};
+use figure::{Figure, Target};
+use hdrhistogram::Histogram;
+use peer::{Peer, Serve, endpoint, image, name, offer, own_cpu_s};
+use snapwire::codec::{Pid, Profiles};
+use snapwire::{
+    AppsLookup, CgroupsLookup, CgroupsSnapshot, Client, ClientConfig, Increment, Service,
+    SnapshotCache,
+};
+use std::fs;
+use std::hint::{black_box, spin_loop};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Measures calls over sockets and shared memory, batches, snapshots, look-ups and the cache.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Print one JSON object with the keys of the table.
+    #[arg(long)]
+    json: bool,
+    /// How often each figure is measured.
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// How long a round takes, in milliseconds.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(10..))]
+    round_ms: u64,
+    /// Measure only the scenarios whose name contains this.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Where sockets and regions are.
+    #[arg(long, hide = true)]
+    directory: Option<PathBuf>,
+    #[command(subcommand)]
+    serve: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Be the other process.
+    #[command(hide = true)]
+    Serve {
+        #[command(subcommand)]
+        what: Serve,
+    },
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    if let Some(Command::Serve { what }) = arguments.serve {
+        let directory = arguments.directory.context("no directory to serve in")?;
+        return peer::serve(what, &directory);
+    }
+    let scenarios: [(&str, fn(&mut Bench) -> Result<()>); 7] = [
+        ("ping-pong", ping_pong),
+        ("rates", rates),
+        ("batch", batches),
+        ("snapshot", snapshots),
+        ("lookup", lookups),
+        ("cache", cache),
+        ("old-profile", old_profile),
+    ];
+    let mut bench = Bench {
+        rounds: arguments.rounds,
+        round: Duration::from_millis(arguments.round_ms),
+        figures: Vec::new(),
+    };
+    for (name, scenario) in scenarios {
+        if name.contains(&arguments.only) {
+            writeln!(io::stderr(), "measuring {name} ...")?;
+            scenario(&mut bench).with_context(|| format!("cannot measure {name}"))?;
+        }
+    }
+    bench.print(arguments.json)
+}
+
+struct Bench {
+    rounds: u32,
+    round: Duration,
+    figures: Vec<Figure>,
+}
+
+/// A directory in memory: what is measured must not be a disk.
+fn directory() -> Result<tempfile::TempDir> {
+    let shm = Path::new("/dev/shm");
+    Ok(if shm.is_dir() { tempfile::tempdir_in(shm)? } else { tempfile::tempdir()? })
+}
+
+/// A connected client with its server.
+fn connect<S: Service>(
+    what: Serve,
+    profile: Profiles,
+) -> Result<(Client<S>, Peer, tempfile::TempDir)> {
+    let directory = directory()?;
+    let peer = Peer::start(what, directory.path())?;
+    let config = ClientConfig { offer: offer(profile), ..ClientConfig::default() };
+    let mut client = Client::new(&endpoint(directory.path())?, &config);
+    client.refresh();
+    ensure!(client.is_ready(), "the client is {}", client.state());
+    ensure!(client.terms().is_some_and(|terms| terms.profile == profile), "another profile");
+    Ok((client, peer, directory))
+}
+
+/// A bare peer in shared memory, answering with so many bytes.
+fn bare_shm(bytes: usize) -> Result<(Shm, Peer, tempfile::TempDir)> {
+    let directory = directory()?;
+    let path = directory.path().join("bare.shm");
+    let shm = Shm::open(&path, bare::capacity(bytes), true)?;
+    let peer = Peer::start(Serve::BareShm { bytes }, directory.path())?;
+    Ok((shm, peer, directory))
+}
+
+impl Bench {
+    /// How long one piece of work takes when it is done over and over for a round, in nanoseconds.
+    fn per_work(&self, mut work: impl FnMut(u64) -> Result<()>) -> Result<f64> {
+        let (began, mut done) = (Instant::now(), 0u64);
+        loop {
+            // The clock costs as much as some of the work.
+            for _ in 0..32 {
+                work(done)?;
+                done += 1;
+            }
+            let passed = began.elapsed();
+            if passed >= self.round {
+                return Ok(passed.as_nanos() as f64 / done as f64);
+            }
+        }
+    }
+
+    /// Measures in turns; gives the rounds of each.
+    fn in_turns<const N: usize>(
+        &self,
+        mut works: [&mut dyn FnMut(u64) -> Result<()>; N],
+    ) -> Result<[Vec<f64>; N]> {
+        let mut rounds = [const { Vec::new() }; N];
+        for work in &mut works {
+            for warm in 0..100 {
+                work(warm)?;
+            }
+        }
+        for _ in 0..self.rounds {
+            for (work, rounds) in works.iter_mut().zip(&mut rounds) {
+                rounds.push(self.per_work(&mut **work)?);
+            }
+        }
+        Ok(rounds)
+    }
+
+    fn add(&mut self, key: &str, unit: &'static str, target: Target, rounds: &[f64]) {
+        self.figures.push(Figure::of(key, unit, target, rounds));
+    }
+
+    fn print(&self, json: bool) -> Result<()> {
+        let mut out = io::stdout().lock();
+        if json {
+            let pairs = self.figures.iter().map(|f| (f.key.clone(), f.value.into()));
+            let object: serde_json::Map<String, serde_json::Value> = pairs.collect();
+            serde_json::to_writer(&mut out, &object)?;
+            writeln!(out)?;
+            return Ok(());
+        }
+        writeln!(out, "| figure | target | median | least to most | rounds |")?;
+        writeln!(out, "| --- | --- | --- | --- | --- |")?;
+        for figure in &self.figures {
+            writeln!(out, "{figure}")?;
+        }
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let cores = std::thread::available_parallelism()?;
+        let load = load.split(' ').next().unwrap_or("?");
+        writeln!(out, "\n{cores} cores; load of the last minute {load}")?;
+        Ok(())
+    }
+}
+
+/// The rounds of one divided by those of another, round by round: both of a pair were measured in
+/// the same second.
+fn ratios(one: &[f64], other: &[f64]) -> Vec<f64> {
+    one.iter().zip(other).map(|(one, other)| one / other).collect()
+}
+
+/// Calls of one number, one after the other, each with the answer to the last.
+fn calls(client: &mut Client<Increment>) -> impl FnMut(u64) -> Result<()> {
+    |number| {
+        let answer = client.call(number)?;
+        ensure!(answer == number + 1, "{answer} is not one more than {number}");
+        Ok(())
+    }
+}
+
+fn ping_pong(bench: &mut Bench) -> Result<()> {
+    let bare = directory()?;
+    let _bare_peer = Peer::start(Serve::BareUds, bare.path())?;
+    let mut uds = Uds::connect(&bare.path().join("bare.sock"))?;
+    let profile = Profiles::BASELINE;
+    let (mut client, _peer, _directory) =
+        connect::<Increment>(Serve::Increment { profile: profile.0 }, profile)?;
+    let (mut piped, _piped_peer, _piped_directory) =
+        connect::<Increment>(Serve::Increment { profile: profile.0 }, profile)?;
+    let mut window = |number: u64| -> Result<()> {
+        let asks = (0..16).map(|index| number + index);
+        let mut sum = 0;
+        piped.pipeline(asks, 16, |index, answer| {
+            sum += u64::from(answer == number + index as u64 + 1);
+            Ok(())
+        })?;
+        ensure!(sum == 16, "not all of a window was answered");
+        Ok(())
+    };
+    let (mut shm, _shm_peer, _shm_directory) = bare_shm(MESSAGE_LEN)?;
+    let mut shm_ping = |number: u64| -> Result<()> {
+        let mut message = [0; MESSAGE_LEN];
+        message[32..].copy_from_slice(&number.to_ne_bytes());
+        shm.send(&message)?;
+        shm.recv(&mut message)?;
+        ensure!(message[32..] == number.to_ne_bytes(), "not the answer");
+        Ok(())
+    };
+    let profile = Profiles::SHM_WAITERS;
+    let (mut fast, _fast_peer, _fast_directory) =
+        connect::<Increment>(Serve::Increment { profile: profile.0 }, profile)?;
+    let [bare_uds, uds, window, bare_shm, shm] = bench.in_turns([
+        &mut |number| uds.ping(number),
+        &mut calls(&mut client),
+        &mut window,
+        &mut shm_ping,
+        &mut calls(&mut fast),
+    ])?;
+    let piped: Vec<f64> = window.iter().map(|ns| ns / 16.0).collect();
+    bench.add("uds_bare_ns", "ns", Target::None, &bare_uds);
+    bench.add("uds_ns", "ns", Target::None, &uds);
+    bench.add("uds_to_bare", "x", Target::AtMost(1.10), &ratios(&uds, &bare_uds));
+    bench.add("uds_pipeline_rate_to_ping_pong", "x", Target::AtLeast(3.0), &ratios(&uds, &piped));
+    bench.add("shm_bare_ns", "ns", Target::None, &bare_shm);
+    bench.add("shm_ns", "ns", Target::None, &shm);
+    bench.add("shm_to_bare", "x", Target::AtMost(1.25), &ratios(&shm, &bare_shm));
+    bench.add("shm_rate_to_uds", "x", Target::AtLeast(5.0), &ratios(&uds, &shm));
+    Ok(())
+}
+
+/// The profile of other implementations, in which every message wakes.
+fn old_profile(bench: &mut Bench) -> Result<()> {
+    let profile = Profiles::SHM_HYBRID;
+    let (mut client, _peer, _directory) =
+        connect::<Increment>(Serve::Increment { profile: profile.0 }, profile)?;
+    let [shm] = bench.in_turns([&mut calls(&mut client)])?;
+    bench.add("shm_hybrid_ns", "ns", Target::None, &shm);
+    Ok(())
+}
+
+/// Calls at fixed rates. Latency counts from when a call was due.
+fn rates(bench: &mut Bench) -> Result<()> {
+    for (profile, which) in [(Profiles::SHM_WAITERS, "shm"), (Profiles::BASELINE, "uds")] {
+        let (mut client, peer, _directory) =
+            connect::<Increment>(Serve::Increment { profile: profile.0 }, profile)?;
+        for (rate, name) in [(1_000u64, "1k"), (10_000, "10k"), (100_000, "100k")] {
+            // The socket cannot do as many.
+            if which == "uds" && rate == 100_000 {
+                continue;
+            }
+            let mut rounds = [const { Vec::new() }; 5];
+            for _ in 0..bench.rounds.min(5) {
+                let measured = at_rate(&mut client, &peer, rate, bench.round * 2)?;
+                for (rounds, value) in rounds.iter_mut().zip(measured) {
+                    rounds.push(value);
+                }
+            }
+            let p50 = if which == "shm" { Target::AtMost(10.0) } else { Target::None };
+            let burnt = match (which, rate) {
+                ("shm", 1_000) => Target::AtMost(25.0),
+                _ => Target::None,
+            };
+            let columns = [
+                ("p50_us", "us", p50),
+                ("p99_us", "us", Target::None),
+                ("p999_us", "us", Target::None),
+                ("client_cpu_percent", "%", Target::None),
+                ("server_cpu_percent", "%", burnt),
+            ];
+            for ((column, unit, target), rounds) in columns.into_iter().zip(&rounds) {
+                bench.add(&format!("{which}_{name}_{column}"), unit, target, rounds);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// p50, p99 and p99.9 in microseconds, and how busy the client's calls and the server were, in
+/// percent of a core.
+fn at_rate(
+    client: &mut Client<Increment>,
+    peer: &Peer,
+    rate: u64,
+    duration: Duration,
+) -> Result<[f64; 5]> {
+    let mut histogram = Histogram::<u64>::new_with_max(10_000_000_000, 3)?;
+    let gap = Duration::from_nanos(1_000_000_000 / rate);
+    let calls = (duration.as_nanos() / gap.as_nanos()).max(50) as u32;
+    let (mut own, server) = (0.0, peer.cpu_s()?);
+    let began = Instant::now();
+    let before = own_cpu_s()?;
+    let mut idled = 0.0;
+    for call in 0..calls {
+        let due = began + gap * call;
+        let waits = Instant::now();
+        if let Some(left) = due.checked_duration_since(waits) {
+            // Sleeping is coarse, so the last of the way is spun. That is this benchmark's own
+            // time, and not counted.
+            if left > Duration::from_micros(200) {
+                std::thread::sleep(left - Duration::from_micros(150));
+            }
+            let spins = Instant::now();
+            while Instant::now() < due {
+                spin_loop();
+            }
+            idled += spins.elapsed().as_secs_f64();
+        }
+        let number = u64::from(call);
+        ensure!(client.call(number)? == number + 1, "not the answer");
+        histogram.record(due.elapsed().as_nanos() as u64)?;
+    }
+    let passed = began.elapsed().as_secs_f64();
+    own += own_cpu_s()? - before - idled;
+    let server = peer.cpu_s()? - server;
+    ensure!(server > 0.0, "the server used no CPU, which cannot be");
+    let us = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+    ensure!(us(0.5) > 0.0, "a latency of nothing");
+    let percent = |seconds: f64| seconds.max(0.0) / passed * 100.0;
+    Ok([us(0.5), us(0.99), us(0.999), percent(own), percent(server)])
+}
+
+/// Batches of a thousand numbers.
+fn batches(bench: &mut Bench) -> Result<()> {
+    const ITEMS: usize = 1000;
+    let asks: Vec<u64> = (0..ITEMS as u64).collect();
+    let mut batch = |client: &mut Client<Increment>| -> Result<()> {
+        let answers = client.call_batch(asks.iter().copied())?;
+        let mut expected = 1;
+        for answer in answers.iter() {
+            ensure!(answer? == expected, "not the answer");
+            expected += 1;
+        }
+        ensure!(expected == ITEMS as u64 + 1, "answers are missing");
+        Ok(())
+    };
+    // Requests and responses have directory and numbers, 16 bytes an item; each is copied in and out.
+    let bytes = ITEMS * 16;
+    let (source, mut target) = (vec![1u8; bytes], vec![0u8; bytes]);
+    let mut copy = |_| -> Result<()> {
+        for _ in 0..4 {
+            target.copy_from_slice(black_box(&source));
+            black_box(&mut target);
+        }
+        Ok(())
+    };
+    let profiles = [(Profiles::SHM_WAITERS, "shm"), (Profiles::BASELINE, "uds")];
+    let [(mut shm, _p1, _d1), (mut uds, _p2, _d2)] = [
+        connect::<Increment>(Serve::Increment { profile: profiles[0].0.0 }, profiles[0].0)?,
+        connect::<Increment>(Serve::Increment { profile: profiles[1].0.0 }, profiles[1].0)?,
+    ];
+    let batch = std::cell::RefCell::new(&mut batch);
+    let [copies, shm, uds] =
+        bench.in_turns([&mut copy, &mut |_| (batch.borrow_mut())(&mut shm), &mut |_| {
+            (batch.borrow_mut())(&mut uds)
+        }])?;
+    for (rounds, which) in [(&shm, "shm"), (&uds, "uds")] {
+        let rate: Vec<f64> = rounds.iter().map(|ns| ITEMS as f64 / ns * 1e3).collect();
+        let target = Target::AtLeast(60.0);
+        bench.add(&format!("{which}_batch_mitems_per_s"), "M/s", target, &rate);
+        let part = ratios(&copies, rounds);
+        bench.add(&format!("{which}_batch_to_memcpy"), "x", Target::AtLeast(0.5), &part);
+    }
+    Ok(())
+}
+
+/// Snapshots that the server has ready, beside moving as many bytes.
+fn snapshots(bench: &mut Bench) -> Result<()> {
+    let profile = Profiles::SHM_WAITERS;
+    for items in [16, 5000] {
+        let length = image(items)?.as_bytes().len();
+        let (mut shm, _bare_peer, _bare_directory) = bare_shm(32 + length)?;
+        let mut message = vec![0; 32 + length];
+        let mut moved = |number: u64| -> Result<()> {
+            let mut request = [0; MESSAGE_LEN];
+            request[32..].copy_from_slice(&number.to_ne_bytes());
+            shm.send(&request)?;
+            shm.recv(&mut message)?;
+            ensure!(message[32..40] == number.to_ne_bytes(), "not the answer");
+            Ok(())
+        };
+        let serve = Serve::Snapshot { profile: profile.0, items };
+        let (mut client, _peer, _directory) = connect::<CgroupsSnapshot>(serve, profile)?;
+        let mut call = |_| -> Result<()> {
+            let snapshot = client.call(())?;
+            ensure!(snapshot.len() == items as usize, "items are missing");
+            ensure!(snapshot.item(0)?.hash == 0, "not the first item");
+            Ok(())
+        };
+        let (cached_client, _cached_peer, cached_directory) =
+            connect::<CgroupsSnapshot>(serve, profile)?;
+        drop(cached_client);
+        let config = ClientConfig { offer: offer(profile), ..ClientConfig::default() };
+        let cache = SnapshotCache::new(&endpoint(cached_directory.path())?, &config);
+        let mut refresh = |_| -> Result<()> {
+            cache.refresh()?;
+            ensure!(cache.load().len() == items as usize, "items are missing");
+            Ok(())
+        };
+        let [bare, called, refreshed] = bench.in_turns([&mut moved, &mut call, &mut refresh])?;
+        bench.add(&format!("snapshot_{items}_bare_ns"), "ns", Target::None, &bare);
+        bench.add(&format!("snapshot_{items}_ns"), "ns", Target::None, &called);
+        let target = Target::AtMost(1.2);
+        bench.add(&format!("snapshot_{items}_to_bare"), "x", target, &ratios(&called, &bare));
+        let ratio = ratios(&refreshed, &bare);
+        bench.add(&format!("cache_refresh_{items}_to_bare"), "x", target, &ratio);
+    }
+    Ok(())
+}
+
+/// Look-ups of 256 keys.
+fn lookups(bench: &mut Bench) -> Result<()> {
+    const KEYS: usize = 256;
+    let profile = Profiles::SHM_WAITERS;
+    let paths: Vec<String> =
+        (0..KEYS as u32).map(|index| format!("/system.slice/{}.service", name(index))).collect();
+    let paths: Vec<&[u8]> = paths.iter().map(String::as_bytes).collect();
+    let (mut cgroups, _p1, _d1) =
+        connect::<CgroupsLookup>(Serve::Cgroups { profile: profile.0 }, profile)?;
+    let mut by_path = |_| -> Result<()> {
+        let response = cgroups.lookup(&paths)?;
+        ensure!(response.len() == KEYS, "answers are missing");
+        ensure!(response.item(KEYS - 1)?.path == paths[KEYS - 1], "not the answer");
+        Ok(())
+    };
+    let pids: Vec<Pid> = (1..=KEYS as u32).map(Pid).collect();
+    let (mut apps, _p2, _d2) = connect::<AppsLookup>(Serve::Apps { profile: profile.0 }, profile)?;
+    let mut by_pid = |_| -> Result<()> {
+        let response = apps.lookup(&pids)?;
+        ensure!(response.len() == KEYS, "answers are missing");
+        ensure!(response.item(KEYS - 1)?.pid == pids[KEYS - 1], "not the answer");
+        Ok(())
+    };
+    let [cgroups, apps] = bench.in_turns([&mut by_path, &mut by_pid])?;
+    for (rounds, which) in [(cgroups, "cgroups"), (apps, "apps")] {
+        let rate: Vec<f64> = rounds.iter().map(|ns| KEYS as f64 / ns * 1e3).collect();
+        bench.add(&format!("{which}_lookup_mkeys_per_s"), "M/s", Target::AtLeast(2.0), &rate);
+    }
+    Ok(())
+}
+
+/// Look-ups in a cache that is there.
+fn cache(bench: &mut Bench) -> Result<()> {
+    let profile = Profiles::SHM_WAITERS;
+    for items in [16u32, 5000] {
+        let serve = Serve::Snapshot { profile: profile.0, items };
+        let (client, _peer, directory) = connect::<CgroupsSnapshot>(serve, profile)?;
+        drop(client);
+        let config = ClientConfig { offer: offer(profile), ..ClientConfig::default() };
+        let cache = SnapshotCache::new(&endpoint(directory.path())?, &config);
+        cache.refresh()?;
+        let names: Vec<String> = (0..items).map(name).collect();
+        let find = |number: u64| {
+            let hash = (number % u64::from(items)) as u32;
+            cache.load().get(hash, names[hash as usize].as_bytes()).is_some()
+        };
+        let kept = cache.load();
+        let find_kept = |number: u64| {
+            let hash = (number % u64::from(items)) as u32;
+            kept.get(hash, names[hash as usize].as_bytes()).is_some()
+        };
+        let [one, kept] = bench.in_turns([
+            &mut |number| {
+                ensure!(black_box(find(number)), "a cgroup is missing");
+                Ok(())
+            },
+            &mut |number| {
+                ensure!(black_box(find_kept(number)), "a cgroup is missing");
+                Ok(())
+            },
+        ])?;
+        bench.add(&format!("cache_{items}_ns"), "ns", Target::AtMost(10.0), &one);
+        bench.add(&format!("cache_{items}_kept_ns"), "ns", Target::AtMost(10.0), &kept);
+    }
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! The other process of a measurement.
+
+use crate::bare;
+use anyhow::{Context, Result, ensure};
+use snapwire::codec::{App, AppCgroup, Limit, Orchestrator, Profiles, SnapshotItem};
+use snapwire::{
+    AppsLookup, CgroupsLookup, CgroupsSnapshot, Endpoint, Increment, Offer, Server, ServerConfig,
+    SnapshotImage,
+};
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// What a peer serves, as a word of its command line.
+#[derive(Clone, Copy, Debug, clap::Subcommand)]
+pub(crate) enum Serve {
+    /// Bare packets, each answered with itself.
+    BareUds,
+    /// Bare shared memory, each request answered with so many bytes.
+    BareShm {
+        /// How many.
+        bytes: usize,
+    },
+    /// INCREMENT over a profile.
+    Increment {
+        /// The profile's bit.
+        profile: u32,
+    },
+    /// A snapshot of so many cgroups over a profile.
+    Snapshot {
+        /// The profile's bit.
+        profile: u32,
+        /// How many.
+        items: u32,
+    },
+    /// CGROUPS_LOOKUP over a profile.
+    Cgroups {
+        /// The profile's bit.
+        profile: u32,
+    },
+    /// APPS_LOOKUP over a profile.
+    Apps {
+        /// The profile's bit.
+        profile: u32,
+    },
+}
+
+impl Serve {
+    fn words(self) -> Vec<String> {
+        let words: Vec<String> = match self {
+            Serve::BareUds => vec!["bare-uds".into()],
+            Serve::BareShm { bytes } => vec!["bare-shm".into(), bytes.to_string()],
+            Serve::Increment { profile } => vec!["increment".into(), profile.to_string()],
+            Serve::Snapshot { profile, items } => {
+                vec!["snapshot".into(), profile.to_string(), items.to_string()]
+            }
+            Serve::Cgroups { profile } => vec!["cgroups".into(), profile.to_string()],
+            Serve::Apps { profile } => vec!["apps".into(), profile.to_string()],
+        };
+        words
+    }
+}
+
+/// What both peers offer for a profile.
+pub(crate) fn offer(profile: Profiles) -> Offer {
+    Offer {
+        profiles: profile | Profiles::BASELINE,
+        preferred: profile,
+        request: Limit { payload_bytes: 1 << 16, batch_items: 1000 },
+        response: Limit { payload_bytes: 1 << 20, batch_items: 1000 },
+        ..Offer::default()
+    }
+}
+
+/// The endpoint in a directory.
+pub(crate) fn endpoint(directory: &Path) -> Result<Endpoint> {
+    Ok(Endpoint::new(directory, "bench")?)
+}
+
+/// A snapshot of so many cgroups, with names and paths as long as real ones.
+pub(crate) fn image(items: u32) -> Result<SnapshotImage> {
+    let image = SnapshotImage::build(1 << 20, |builder| {
+        builder.set_generation(1);
+        for index in 0..items {
+            let name = name(index);
+            let path = format!("/sys/fs/cgroup/system.slice/{name}.service");
+            let (name, path) = (name.as_bytes(), path.as_bytes());
+            builder.push(&SnapshotItem { hash: index, options: 0, enabled: 1, name, path })?;
+        }
+        Ok(())
+    })?;
+    Ok(image)
+}
+
+/// The name of a cgroup of [`image`].
+pub(crate) fn name(index: u32) -> String {
+    format!("service-{index:05}")
+}
+
+/// Serves until standard input ends.
+pub(crate) fn serve(what: Serve, directory: &Path) -> Result<()> {
+    let ready = || {
+        let _ = writeln!(io::stdout(), "READY");
+    };
+    let config =
+        |profile| ServerConfig { offer: offer(Profiles(profile)), ..ServerConfig::default() };
+    let endpoint = endpoint(directory)?;
+    let _server = match what {
+        Serve::BareUds => return bare::serve_uds(&directory.join("bare.sock"), ready),
+        Serve::BareShm { bytes } => {
+            return bare::serve_shm(&directory.join("bare.shm"), bytes, ready);
+        }
+        Serve::Increment { profile } => {
+            Server::start::<Increment>(&endpoint, &config(profile), |number, reply| {
+                reply.set(number.wrapping_add(1));
+                Ok(())
+            })?
+        }
+        Serve::Snapshot { profile, items } => {
+            let image = image(items)?;
+            Server::start::<CgroupsSnapshot>(&endpoint, &config(profile), move |_, reply| {
+                Ok(reply.set_image(&image)?)
+            })?
+        }
+        Serve::Cgroups { profile } => {
+            Server::start::<CgroupsLookup>(&endpoint, &config(profile), |_, reply| {
+                while let Some(path) = reply.next_path() {
+                    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+                    reply.known(Orchestrator::SYSTEMD, name, &[])?;
+                }
+                Ok(())
+            })?
+        }
+        Serve::Apps { profile } => {
+            Server::start::<AppsLookup>(&endpoint, &config(profile), |_, reply| {
+                while let Some(pid) = reply.next_pid() {
+                    let cgroup = AppCgroup::Known {
+                        orchestrator: Orchestrator::SYSTEMD,
+                        path: b"/system.slice/some.service",
+                        name: b"some.service",
+                        labels: &[],
+                    };
+                    reply.known(&App {
+                        parent: snapwire::codec::Pid(1),
+                        uid: Some(0),
+                        starttime_jiffies: pid.0.into(),
+                        comm: b"worker",
+                        cgroup,
+                    })?;
+                }
+                Ok(())
+            })?
+        }
+    };
+    ready();
+    io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+/// A process that serves, and ends when this value does.
+pub(crate) struct Peer(Child);
+
+impl Peer {
+    pub(crate) fn start(what: Serve, directory: &Path) -> Result<Peer> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("--directory")
+            .arg(directory)
+            .arg("serve")
+            .args(what.words())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start the other process")?;
+        let stdout = child.stdout.take().context("it has no output")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        ensure!(line.trim() == "READY", "the other process ended before it was ready");
+        Ok(Peer(child))
+    }
+
+    /// What its threads have used of the CPU so far, in seconds.
+    pub(crate) fn cpu_s(&self) -> Result<f64> {
+        cpu_s(&format!("/proc/{}/task", self.0.id()))
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // A server ends with its input; a bare one may wait in shared memory for ever.
+        drop(self.0.stdin.take());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What this process has used of the CPU so far, in seconds.
+pub(crate) fn own_cpu_s() -> Result<f64> {
+    cpu_s("/proc/self/task")
+}
+
+/// The kernel's own count for each thread, in nanoseconds.
+fn cpu_s(tasks: &str) -> Result<f64> {
+    let mut total_ns = 0;
+    for task in fs::read_dir(tasks)? {
+        let text = fs::read_to_string(task?.path().join("schedstat"))?;
+        let ns = text.split(' ').next().context("no time in schedstat")?;
+        total_ns += ns.parse::<u64>()?;
+    }
+    Ok(total_ns as f64 / 1e9)
+}
