@@ -2,6 +2,11 @@
 
 use crate::ctx::Ctx;
 use crate::error::Ended;
+use crate::scheduler::{Scheduler, SchedulerSpec};
+use crate::show;
+use belljar_scenario::Scenario;
+use belljar_topology::Topology;
+use belljar_verdict::Limits;
 use linkme::distributed_slice;
 use serde::{Deserialize, Serialize};
 
@@ -19,12 +24,17 @@ pub struct Case {
     pub file: &'static str,
     pub line: u32,
     pub body: fn(&Ctx) -> Ended,
+    pub scenario: Option<fn(&Topology) -> Scenario>,
+    pub limits: fn() -> Limits,
+    pub staged: &'static [&'static Scheduler],
     pub memory_mib: Option<u32>,
     pub needs: &'static [&'static str],
     pub modules: &'static [&'static str],
     pub tools: &'static [&'static str],
     pub timeout_ms: Option<u64>,
     pub expect_fail: Option<&'static str>,
+    pub expect_check: Option<&'static str>,
+    pub allow_inconclusive: bool,
     pub ignore: Option<&'static str>,
     pub variants: &'static [Variant],
 }
@@ -38,11 +48,12 @@ pub struct Variant {
     pub preset: Option<&'static str>,
     pub mode: Option<&'static str>,
     pub kernel: Option<&'static str>,
+    pub scheduler: Option<&'static Scheduler>,
     pub seed: Option<u64>,
 }
 
 /// One test as it was declared: what a binary tells the command about itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     /// The function, `module::name`, without the name of the crate.
     pub test: String,
@@ -68,6 +79,15 @@ pub struct Spec {
     pub kernel: Option<String>,
     /// The seed, if it is declared.
     pub seed: Option<u64>,
+    /// The scheduler under test; none for the kernel's own.
+    #[serde(default)]
+    pub scheduler: Option<SchedulerSpec>,
+    /// Schedulers that operations attach.
+    #[serde(default)]
+    pub staged: Vec<SchedulerSpec>,
+    /// What its function makes, if it makes a scenario.
+    #[serde(default)]
+    pub scenario: Option<ScenarioFacts>,
     /// What the kernel must be able to do.
     pub needs: Vec<String>,
     /// Modules to load first.
@@ -78,6 +98,12 @@ pub struct Spec {
     pub timeout_ms: Option<u64>,
     /// Whether it must fail, and what the reason must contain.
     pub expect_fail: Option<String>,
+    /// Which check must fail.
+    #[serde(default)]
+    pub expect_check: Option<String>,
+    /// Whether an inconclusive run is good enough.
+    #[serde(default)]
+    pub allow_inconclusive: bool,
     /// Whether it only runs when asked for, and why.
     pub ignore: Option<String>,
 }
@@ -98,6 +124,13 @@ impl Case {
         self.name.split_once("::").map_or(self.name, |(_, path)| path)
     }
 
+    /// One of its tests, with the facts of its scenario: to be asked for on the host.
+    pub(crate) fn whole_spec(&self, variant: &Variant) -> Spec {
+        let mut spec = self.spec(variant);
+        spec.scenario = show::facts(self, &spec);
+        spec
+    }
+
     /// One of its tests.
     pub(crate) fn spec(&self, variant: &Variant) -> Spec {
         let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
@@ -115,21 +148,39 @@ impl Case {
             mode: text(variant.mode),
             kernel: text(variant.kernel),
             seed: variant.seed,
+            scheduler: variant.scheduler.and_then(Scheduler::spec),
+            staged: self.staged.iter().filter_map(|scheduler| scheduler.spec()).collect(),
+            scenario: None,
             needs: texts(self.needs),
             modules: texts(self.modules),
             tools: texts(self.tools),
             timeout_ms: self.timeout_ms,
             expect_fail: text(self.expect_fail),
+            expect_check: text(self.expect_check),
+            allow_inconclusive: self.allow_inconclusive,
             ignore: text(self.ignore),
         }
     }
+}
+
+/// What a test's function makes, as far as the host has to know before anything starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScenarioFacts {
+    /// How long it is held, in nanoseconds of guest time.
+    pub length_ns: u64,
+    /// How many steps it has.
+    pub steps: u64,
+    /// Programs of the host that it runs.
+    pub programs: Vec<String>,
+    /// What is wrong with it on the test's topology.
+    pub problems: Vec<String>,
 }
 
 /// Every test of this binary, in the order of their names.
 pub(crate) fn specs() -> Vec<Spec> {
     let mut specs: Vec<Spec> = CASES
         .iter()
-        .flat_map(|case| case.variants.iter().map(|variant| case.spec(variant)))
+        .flat_map(|case| case.variants.iter().map(|variant| case.whole_spec(variant)))
         .collect();
     specs.sort_by_key(Spec::name);
     specs

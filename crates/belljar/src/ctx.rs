@@ -1,16 +1,20 @@
 //! What a body is given.
 
+use crate::case::Case;
 use crate::error::{Error, Result};
 use crate::message::{Event, Outcome, Request};
+use crate::play;
+use crate::scheduler::Scheduler;
 use crate::view::View;
 use belljar_guest::Seat;
 use belljar_record::Polarity;
+use belljar_stage::Attached;
 use belljar_topology::Topology;
 use fastrand::Rng;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -39,13 +43,35 @@ pub struct Ctx {
     scratch: OnceLock<PathBuf>,
     rng: Mutex<Rng>,
     verdict: Mutex<Option<Outcome>>,
+    case: &'static Case,
+    attached: Mutex<Option<Attached>>,
 }
 
 impl Ctx {
-    pub(crate) fn new(seat: Seat, request: Request) -> Ctx {
+    pub(crate) fn new(seat: Seat, request: Request, case: &'static Case) -> Ctx {
         let rng = Mutex::new(Rng::with_seed(request.seed));
         let (scratch, verdict) = (OnceLock::new(), Mutex::default());
-        Ctx { seat, request, scratch, rng, verdict }
+        Ctx { seat, request, scratch, rng, verdict, case, attached: Mutex::default() }
+    }
+
+    /// What the attribute left behind.
+    pub(crate) fn case(&self) -> &'static Case {
+        self.case
+    }
+
+    /// How many steps of a declared scenario to play, if not all.
+    pub(crate) fn steps(&self) -> Option<usize> {
+        usize::try_from(self.request.steps).ok().filter(|steps| *steps > 0)
+    }
+
+    /// The scheduler under test, if there is one.
+    pub(crate) fn scheduler(&self) -> Option<&'static Scheduler> {
+        play::scheduler_of(self.case, &self.request.scheduler)
+    }
+
+    /// The scheduler under test, as long as it is attached.
+    pub(crate) fn attached(&self) -> MutexGuard<'_, Option<Attached>> {
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The machine as the guest sees it, read from sysfs now.

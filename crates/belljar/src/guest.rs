@@ -9,6 +9,7 @@ use crate::case::{self, CASES};
 use crate::ctx::Ctx;
 use crate::error::Ended;
 use crate::message::{Event, Outcome, Request};
+use crate::{play, show};
 use belljar_guest::Seat;
 use belljar_record::Place;
 use std::any::Any;
@@ -27,6 +28,12 @@ pub(crate) const LIST: &str = "BELLJAR_LIST_TESTS";
 /// What the line with the tests starts with.
 pub(crate) const LIST_MARK: &str = "belljar-tests: ";
 
+/// The environment variable with which the command asks a binary to show a test, by its name. The
+/// answer is a line that starts with [`SHOW_MARK`].
+pub(crate) const SHOW: &str = "BELLJAR_SHOW_TEST";
+/// What the line with the test starts with.
+pub(crate) const SHOW_MARK: &str = "belljar-shows: ";
+
 /// Called by the loader before `main`.
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -40,6 +47,15 @@ extern "C" fn enter() {
             eprintln!("belljar: {error}");
             process::exit(70);
         }
+    }
+    if let Ok(name) = env::var(SHOW) {
+        let shown =
+            show::show(&name).map(|shown| serde_json::to_string(&shown).unwrap_or_default());
+        let _ = match shown {
+            Ok(json) => writeln!(io::stdout(), "{SHOW_MARK}{json}"),
+            Err(error) => writeln!(io::stderr(), "{error}"),
+        };
+        process::exit(0);
     }
     if env::var_os(LIST).is_some() {
         let specs = serde_json::to_string(&case::specs()).unwrap_or_default();
@@ -60,6 +76,7 @@ static TEST: OnceLock<&str> = OnceLock::new();
 fn serve(seat: Seat) -> ! {
     catch_panics();
     rehearse();
+    let ready = play::attach_for_template(&CASES);
     let (request, case) = loop {
         let Some(request) = Request::decode(&seat.wait()) else {
             give_up(format_args!("the host's request makes no sense"));
@@ -79,9 +96,12 @@ fn serve(seat: Seat) -> ! {
         }
     };
     TEST.get_or_init(|| case.test());
-    let ctx = Ctx::new(seat, request);
+    let ctx = Ctx::new(seat, request, case);
+    let attached = ctx.have_scheduler(ready);
     ctx.begin();
-    let outcome = match caught(|| (case.body)(&ctx)) {
+    let ended = attached.and_then(|()| Ok(caught(|| (case.body)(&ctx))));
+    ctx.leave_scheduler();
+    let outcome = match ended.unwrap_or_else(|never| Ok(never)) {
         Ok(Ended::Passed) => Outcome::Passed,
         Ok(Ended::Failed { message, chain }) => {
             ctx.verdict().unwrap_or(Outcome::Failed { message, chain })

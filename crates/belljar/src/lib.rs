@@ -31,6 +31,8 @@
 //! | --- | --- |
 //! | `case` | what the attribute leaves behind: the table of all cases in a binary |
 //! | `ctx`, `view` | what a body is given, and the machine as it sees it |
+//! | [`scenario`], [`verdict`] | scenarios as data; what they showed, limits, and checks |
+//! | `scheduler`, `play`, `show` | schedulers under test; a scenario played, and shown without that |
 //! | `error` | what a body may return |
 //! | `message` | what host and test process say to each other |
 //! | `guest` | the test process: takes the request, runs the body |
@@ -47,15 +49,28 @@ mod error;
 mod guest;
 pub mod host;
 mod message;
+mod play;
+mod scheduler;
+mod show;
 mod view;
 
 pub use belljar_macros::test;
 pub use belljar_record::Polarity;
-pub use case::Spec;
+pub use belljar_scenario as scenario;
+pub use belljar_scenario::{
+    Affinity, Backdrop, Cgroup, Count, Cpuset, Hold, MemoryPolicy, Op, Payload, Policy, Scenario,
+    Step, Toil, Work, Workers,
+};
+pub use belljar_topology::Topology;
+pub use belljar_verdict as verdict;
+pub use belljar_verdict::Limits;
+pub use belljar_verdict::evidence::Evidence;
+pub use case::{ScenarioFacts, Spec};
 pub use config::{Config, ConfigError};
 pub use ctx::{Ctx, Phase};
 pub use error::{Ended, Error, Result};
 pub use fastrand::Rng;
+pub use scheduler::{EEVDF, Scheduler, SchedulerSource, SchedulerSpec};
 pub use view::{NodeView, View};
 
 /// What the attribute's expansion names. Not for use by hand, and free to change.
@@ -64,5 +79,7 @@ pub mod __private {
     pub use crate::case::{CASES, Case, Variant};
     pub use crate::error::{Ended, IntoEnded};
     pub use crate::host::run_as_test as run;
+    pub use crate::play::play_declared;
+    pub use belljar_verdict::Limits;
     pub use linkme;
 }

@@ -1,12 +1,14 @@
 //! What host and test process say to each other.
 
 use belljar_record::{Place, Polarity};
+use belljar_verdict::Limits;
+use belljar_verdict::evidence::Evidence;
 use serde::{Deserialize, Serialize};
 
 /// What the host asks of a test process.
 ///
-/// It travels as six 64-bit numbers, little endian (seed, time limit, wall clock or 0,
-/// lengths of the three texts), then the texts: every instruction between the request
+/// It travels as eight 64-bit numbers, little endian (seed, time limit, wall clock or 0, steps
+/// to play, lengths of the four texts), then the texts: every instruction between the request
 /// and the body is one that a fork emulates for the first time, and a JSON parser has
 /// many.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,12 +19,16 @@ pub(crate) struct Request {
     pub(crate) topology: String,
     /// The mode that it runs in.
     pub(crate) mode: String,
+    /// The scheduler to attach, by its id; empty for the kernel's own.
+    pub(crate) scheduler: String,
     /// The seed of everything random.
     pub(crate) seed: u64,
     /// The time limit, in nanoseconds of guest time.
     pub(crate) timeout_ns: u64,
     /// What to set the wall clock to; a `det` machine keeps its own.
     pub(crate) wall_clock_ns: Option<u64>,
+    /// How many steps of a declared scenario to play; 0 for all.
+    pub(crate) steps: u64,
 }
 
 impl Request {
@@ -34,18 +40,20 @@ impl Request {
             test: String::new(),
             topology: String::from("1n1l1c1t"),
             mode: String::from("tcg"),
+            scheduler: String::new(),
             seed: 0,
             timeout_ns: 3_600_000_000_000,
             // It is set again by the request that follows.
             wall_clock_ns: Some(1_700_000_000_000_000_000),
+            steps: 0,
         }
     }
 
     /// The bytes that travel.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let texts = [&self.test, &self.topology, &self.mode];
+        let texts = [&self.test, &self.topology, &self.mode, &self.scheduler];
         let mut bytes = Vec::new();
-        let numbers = [self.seed, self.timeout_ns, self.wall_clock_ns.unwrap_or(0)];
+        let numbers = [self.seed, self.timeout_ns, self.wall_clock_ns.unwrap_or(0), self.steps];
         for number in numbers.into_iter().chain(texts.map(|text| text.len() as u64)) {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
@@ -63,7 +71,8 @@ impl Request {
             Some(u64::from_le_bytes(*number))
         };
         let (seed, timeout_ns, wall_clock_ns) = (number()?, number()?, number()?);
-        let lengths = [number()?, number()?, number()?];
+        let steps = number()?;
+        let lengths = [number()?, number()?, number()?, number()?];
         let mut text = |length: u64| {
             let (text, rest) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
             bytes = rest;
@@ -73,9 +82,11 @@ impl Request {
             test: text(lengths[0])?,
             topology: text(lengths[1])?,
             mode: text(lengths[2])?,
+            scheduler: text(lengths[3])?,
             seed,
             timeout_ns,
             wall_clock_ns: (wall_clock_ns > 0).then_some(wall_clock_ns),
+            steps,
         })
     }
 }
@@ -92,8 +103,23 @@ pub(crate) enum Event {
     PhaseBegin { name: String },
     /// A part of the body ends.
     PhaseEnd { name: String },
+    /// A scenario was played.
+    Played(Box<Played>),
     /// The body has ended.
     Outcome(Outcome),
+}
+
+/// A scenario that was played, and what it is held to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Played {
+    /// What it showed.
+    pub(crate) evidence: Evidence,
+    /// What the scheduler under test adds to the limits.
+    pub(crate) of_scheduler: Limits,
+    /// What the test adds.
+    pub(crate) of_test: Limits,
+    /// The steps' names and what each adds, in order.
+    pub(crate) of_steps: Vec<(String, Limits)>,
 }
 
 /// How a body ended.
@@ -114,10 +140,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn requests_survive(test: String, seed: u64, timeout_ns: u64, clock: Option<u64>) {
+        fn requests_survive(
+            (test, scheduler): (String, String),
+            (seed, timeout_ns, steps): (u64, u64, u64),
+            clock: Option<u64>,
+        ) {
             let (topology, mode) = (String::from("1n1l4c1t"), String::from("det"));
             let wall_clock_ns = clock.filter(|clock| *clock > 0);
-            let request = Request { test, topology, mode, seed, timeout_ns, wall_clock_ns };
+            let request =
+                Request { test, topology, mode, scheduler, seed, timeout_ns, wall_clock_ns, steps };
             prop_assert_eq!(Request::decode(&request.encode()), Some(request));
         }
 

@@ -48,6 +48,8 @@ pub(crate) enum Colour {
 pub(crate) enum Command {
     /// Build tests and run them in virtual machines.
     Test(Box<TestArgs>),
+    /// Show what a test would do: its machine, its scenario, and what it is held to.
+    Show(ShowArgs),
     /// Run the test of a record again; in `det` the run must come out identical.
     Replay(ReplayArgs),
     /// An interactive shell in a virtual machine.
@@ -102,6 +104,13 @@ pub(crate) struct TestArgs {
     /// Only list the tests that would run, one a line.
     #[arg(long)]
     pub(crate) list: bool,
+    /// Print what would run, with what it is expected to cost, and run nothing.
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Run the subset of tests that covers most in so many seconds: of schedulers, sizes and shapes
+    /// of machines, kernels, modes and tests.
+    #[arg(long, value_name = "SECONDS", help_heading = "Filters")]
+    pub(crate) budget: Option<u32>,
     /// The kernel of tests that declare none: one in the cache or a source to fetch;
     /// given several times, each such test runs on each.
     #[arg(long, value_name = "KERNEL", help_heading = "Runs")]
@@ -134,6 +143,20 @@ pub(crate) struct TestArgs {
     /// Put records into this directory instead of `belljar` in the target directory.
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub(crate) records: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The test, by its whole name or a part that only it has.
+    #[arg(value_name = "TEST")]
+    pub(crate) test: String,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
+    #[command(flatten)]
+    pub(crate) targets: TargetArgs,
+    /// Write a JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Whether to run ignored tests.

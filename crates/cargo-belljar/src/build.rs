@@ -3,11 +3,12 @@
 use crate::args::{BuildArgs, TargetArgs};
 use crate::failure::{Exit, Failure};
 use anyhow::Context;
+use belljar::host::cargo;
 use serde::Deserialize;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// A test binary that cargo has built.
 #[derive(Clone, Debug)]
@@ -41,20 +42,6 @@ struct Target {
 #[derive(Deserialize)]
 struct Profile {
     test: bool,
-}
-
-/// Cargo, as whoever called us did.
-fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // Started by `cargo run` we have variables that describe us. A build script that
-    // looks at one would run again.
-    for (name, _) in std::env::vars_os() {
-        let about_us = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
-        if about_us.iter().any(|start| name.to_string_lossy().starts_with(start)) {
-            command.env_remove(name);
-        }
-    }
-    command
 }
 
 impl BuildArgs {

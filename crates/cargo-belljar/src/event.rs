@@ -71,6 +71,19 @@ pub(crate) struct Ended {
     pub(crate) finished: Finished,
     /// Host time.
     pub(crate) took: Duration,
+    /// The shortest beginning of its scenario that fails as well, where one was looked for.
+    pub(crate) shortest: Option<Shortest>,
+}
+
+/// The shortest beginning of a scenario that fails.
+#[derive(Debug)]
+pub(crate) struct Shortest {
+    /// How many steps it has.
+    pub(crate) steps: u64,
+    /// How many the scenario has.
+    pub(crate) of: u64,
+    /// The record of its run; of the whole scenario's, if it takes all steps.
+    pub(crate) record: Option<PathBuf>,
 }
 
 impl Ended {

@@ -49,24 +49,14 @@ impl CommandMachine {
             })?;
         }
         let spec = Spec {
-            test: String::new(),
-            variant: String::new(),
-            package: String::new(),
             manifest_dir: here.to_string_lossy().into_owned(),
-            file: String::new(),
-            line: 0,
             topology: args.topology.clone(),
-            preset: None,
             memory_mib: args.memory_mib,
             mode: args.mode.clone(),
             kernel: args.kernel.clone(),
-            seed: None,
-            needs: Vec::new(),
             modules: args.modules.clone(),
             tools: args.tools.clone(),
-            timeout_ms: None,
-            expect_fail: None,
-            ignore: None,
+            ..Spec::default()
         };
         let plan = host.plan(&spec, Path::new("")).map_err(|reason| {
             Failure::new(Exit::Setup, format!("no machine like that: {reason}"))

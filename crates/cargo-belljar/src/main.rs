@@ -31,6 +31,8 @@
 //! | `build`, `suite`, `filter` | from cargo to the tests to run |
 //! | `run`, `queue`, `interrupt` | running them: what, in which order, and how it is called off |
 //! | `event`, `progress`, `report` | what happens, for people, as JSON lines and as JUnit |
+//! | `select` | what would run, and what fits into a budget |
+//! | `show` | a test, shown without being run |
 //! | `replay` | records run again |
 //! | `machine`, `exec`, `shell` | a machine without a test |
 //! | `bench` | benchmarks, which need no machine |
@@ -57,7 +59,9 @@ mod queue;
 mod replay;
 mod report;
 mod run;
+mod select;
 mod shell;
+mod show;
 mod suite;
 mod template;
 
@@ -95,6 +99,7 @@ fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
 fn execute(command: Command, style: Style) -> anyhow::Result<Exit> {
     match command {
         Command::Test(args) => run::test(&args, style),
+        Command::Show(args) => show::show(&args),
         Command::Replay(args) => replay::replay(&args, style),
         Command::Exec(args) => Ok(exec::exec(&args, style)),
         Command::Shell(args) => shell::shell(&args),

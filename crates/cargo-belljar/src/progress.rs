@@ -91,6 +91,17 @@ impl Progress {
         let is_interrupted = matches!(ended.record().reason, Reason::Interrupted);
         if !ended.record().outcome.is_good() && !is_interrupted {
             self.line(format_args!("\n{}", ended.finished.explain(style.colour)));
+            if let Some(shortest) = &ended.shortest {
+                let steps = count(shortest.steps as usize, "step");
+                let text = match shortest.steps == shortest.of {
+                    true => format!("it takes all {steps} to fail"),
+                    false => format!("its first {steps} of {} fail already", shortest.of),
+                };
+                let replay = shortest.record.as_deref().map(shorten);
+                let replay =
+                    replay.map(|path| format!(": cargo belljar replay {}", path.display()));
+                self.line(format_args!("  {text}{}\n", replay.unwrap_or_default()));
+            }
         } else if let Err(error) = &ended.finished.written {
             let text = format!("the record was not written: {error}");
             self.line(format_args!("{} {text}", style.red("error:")));

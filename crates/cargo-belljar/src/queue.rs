@@ -44,7 +44,7 @@ impl Queue {
     pub(crate) fn new<'a>(plans: impl Iterator<Item = &'a Result<Plan, Reason>>) -> Queue {
         let mut state = State::default();
         for (index, plan) in plans.enumerate() {
-            let key = plan.as_ref().ok().map(key);
+            let key = plan.as_ref().ok().map(Plan::template);
             let at = state.groups.iter().position(|group| group.key == key).unwrap_or_else(|| {
                 let plan = plan.as_ref().ok().cloned().map(Box::new);
                 if plan.is_none() {
@@ -105,21 +105,4 @@ impl Queue {
         self.lock().closed = true;
         self.changed.notify_all();
     }
-}
-
-/// The same for all tests that share a template.
-fn key(plan: &Plan) -> String {
-    let spec = &plan.spec;
-    format!(
-        "{:?}",
-        (
-            &plan.binary,
-            plan.mode,
-            plan.kernel.id(),
-            plan.topology.to_string(),
-            plan.memory.0,
-            &spec.modules,
-            &spec.tools,
-        )
-    )
 }

@@ -107,7 +107,11 @@ impl Replayer<'_> {
         let host = self.host(&spec, records)?;
         let kernel = &record.vm.kernel.id;
         host.kernel(kernel).map_err(|error| no_kernel(kernel, error))?;
-        let finished = host.run(&spec, &binary, |_, _| ());
+        let mut plan = host.plan(&spec, &binary);
+        if let Ok(plan) = &mut plan {
+            plan.steps = record.steps.unwrap_or(0);
+        }
+        let finished = host.run_planned(&spec, &binary, plan, |_, _| ());
         if self.cancelled.load(Ordering::SeqCst) {
             return Ok(Exit::Interrupted);
         }

@@ -45,6 +45,13 @@ impl JsonLines {
                 value["seed"] = json!(record.vm.seed);
                 value["kernel"] = json!(record.vm.kernel.id);
                 value["record"] = json!(ended.finished.written.as_ref().ok());
+                if let Some(shortest) = &ended.shortest {
+                    value["shortest"] = json!({
+                        "steps": shortest.steps,
+                        "of": shortest.of,
+                        "record": shortest.record,
+                    });
+                }
                 if let Err(error) = &ended.finished.written {
                     value["record_error"] = json!(error.to_string());
                 }

@@ -1,7 +1,7 @@
 //! `cargo belljar test`: from binaries to outcomes.
 
 use crate::args::{RunIgnored, TestArgs};
-use crate::event::{Ended, Entry, Event, Summary};
+use crate::event::{Ended, Entry, Event, Shortest, Summary};
 use crate::failure::{Exit, Failure};
 use crate::filter::{Filter, Filtered};
 use crate::output::{Style, count, data};
@@ -9,17 +9,17 @@ use crate::progress::Progress;
 use crate::queue::{Queue, Task};
 use crate::report::{JsonLines, write_junit};
 use crate::suite::{self, Test};
-use crate::{build, interrupt};
+use crate::{build, interrupt, select};
 use anyhow::Context;
 use belljar::Config;
 use belljar::host::{Host, HostError, Options, Plan};
-use belljar_record::Reason;
+use belljar_record::{Outcome, Reason};
 use belljar_vm::Mode;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ pub(crate) fn test(args: &TestArgs, style: Style) -> anyhow::Result<Exit> {
     let (events, inbox) = channel();
     let interrupted = events.clone();
     let cancelled = interrupt::listen(move || drop(interrupted.send(Event::Interrupted)), || ())?;
-    let conductor = Conductor { args, cancelled: &cancelled, events };
+    let conductor = Conductor { args, cancelled: &cancelled, events, searched: Mutex::default() };
     let mut audience = Audience {
         progress: Progress::new(style),
         json: args.json.then(JsonLines::new),
@@ -60,6 +60,9 @@ pub(crate) fn test(args: &TestArgs, style: Style) -> anyhow::Result<Exit> {
         summary if summary.is_good() => Exit::Fine,
         _ => Exit::TestsFailed,
     };
+    if args.plan {
+        return Ok(Exit::Fine);
+    }
     if let Some(path) = &args.junit {
         write_junit(path, &summary)?;
     }
@@ -153,6 +156,8 @@ struct Conductor<'a> {
     args: &'a TestArgs,
     cancelled: &'a Arc<AtomicBool>,
     events: Sender<Event>,
+    /// Tests whose shortest failing scenario has been looked for.
+    searched: Mutex<BTreeSet<(String, String)>>,
 }
 
 impl Conductor<'_> {
@@ -186,7 +191,14 @@ impl Conductor<'_> {
         for word in self.args.kernel.iter().chain(&options.kernel) {
             host.kernel(word).map_err(|error| no_kernel(word, error))?;
         }
-        let (entries, plans): (Vec<_>, Vec<_>) = self.expand(tests, &host).into_iter().unzip();
+        let mut expanded = self.expand(tests, &host);
+        if self.args.plan || self.args.budget.is_some() {
+            select::select(self.args, &mut expanded, &|line| self.say(Event::Note(line)))?;
+        }
+        if self.args.plan {
+            return Ok(());
+        }
+        let (entries, plans): (Vec<_>, Vec<_>) = expanded.into_iter().unzip();
         let jobs = if self.args.nocapture { 1 } else { jobs(self.args, entries.len()) };
         let binaries: BTreeSet<_> = entries.iter().map(|entry| &entry.test.binary.id).collect();
         self.say(Event::Begun {
@@ -252,6 +264,9 @@ impl Conductor<'_> {
         if plan.mode == Mode::Det {
             text.push_str(&format!(" seed {}", plan.seed));
         }
+        if let Some(scheduler) = &plan.spec.scheduler {
+            text.push_str(&format!(" {}", scheduler.name));
+        }
         if self.args.kernel.len() > 1 {
             text.push_str(&format!(" {}", plan.kernel.release()));
         }
@@ -280,7 +295,8 @@ impl Conductor<'_> {
                 Task::Run(index) => {
                     let entry = Arc::clone(&entries[index]);
                     self.say(Event::Started(Arc::clone(&entry)));
-                    let ended = self.run_one(host, &entry, plans[index].clone());
+                    let mut ended = self.run_one(host, &entry, plans[index].clone());
+                    ended.shortest = self.shortest(host, &entry, &plans[index], &ended);
                     let good = ended.record().outcome.is_good();
                     self.say(Event::Finished(entry, Box::new(ended)));
                     if self.args.fail_fast && !good {
@@ -300,7 +316,44 @@ impl Conductor<'_> {
                 self.say(Event::Wrote(bytes.to_vec()));
             }
         });
-        Ended { finished, took: started.elapsed() }
+        Ended { finished, took: started.elapsed(), shortest: None }
+    }
+
+    /// Looks for the shortest beginning of a scenario that fails, for the first run of a test that
+    /// does, in `det`: there, a run that is cut short is the same run up to the cut.
+    fn shortest(
+        &self,
+        host: &Host,
+        entry: &Entry,
+        plan: &Result<Plan, Reason>,
+        ended: &Ended,
+    ) -> Option<Shortest> {
+        let plan = plan.as_ref().ok().filter(|plan| plan.mode == Mode::Det)?;
+        let of = plan.spec.scenario.as_ref()?.steps;
+        let reason = &ended.record().reason;
+        if of < 2 || ended.record().outcome != Outcome::Fail || !reason.is_of_test() {
+            return None;
+        }
+        let test = (entry.test.binary.id.to_string(), entry.spec().test.clone());
+        let mut searched = self.searched.lock().unwrap_or_else(PoisonError::into_inner);
+        if !searched.insert(test) {
+            return None;
+        }
+        drop(searched);
+        for steps in 1..of {
+            if self.cancelled.load(Ordering::SeqCst) {
+                return None;
+            }
+            let text = format!("{}: do its first {steps} of {of} steps fail?", entry.spec().name());
+            self.say(Event::Note(text));
+            let mut plan = plan.clone();
+            plan.steps = steps;
+            let again = self.run_one(host, entry, Ok(plan));
+            if std::mem::discriminant(&again.record().reason) == std::mem::discriminant(reason) {
+                return Some(Shortest { steps, of, record: again.finished.written.ok() });
+            }
+        }
+        Some(Shortest { steps: of, of, record: ended.finished.written.as_ref().ok().cloned() })
     }
 }
 

@@ -7,17 +7,23 @@
 
 mod plan;
 mod run;
+mod scheduler;
 mod test;
 
 pub use belljar_record::first_difference;
 pub use plan::Plan;
+pub(crate) use plan::topology_of;
 pub use run::Finished;
+#[doc(hidden)]
+pub use scheduler::cargo;
 pub use test::run_as_test;
 
 use crate::case::Spec;
 use crate::config::{Config, ConfigError};
 use crate::guest;
 use crate::message::Request;
+use crate::scheduler::SchedulerSource;
+pub use crate::show::Shown;
 use belljar_kernel::{Kernel, Source, Store};
 use belljar_record::Reason;
 use belljar_vm::{Cache, Engine, Pool, Progress, Qemu, Template};
@@ -112,6 +118,7 @@ pub struct Host {
     templates: Mutex<HashMap<plan::TemplateKey, Arc<Template>>>,
     failures: Mutex<HashMap<plan::TemplateKey, Reason>>,
     binaries: Mutex<HashMap<PathBuf, String>>,
+    schedulers: Mutex<HashMap<SchedulerSource, Result<PathBuf, String>>>,
 }
 
 impl std::fmt::Debug for Host {
@@ -157,6 +164,7 @@ impl Host {
             templates: Mutex::default(),
             failures: Mutex::default(),
             binaries: Mutex::default(),
+            schedulers: Mutex::default(),
         })
     }
 
@@ -220,6 +228,27 @@ fn sentence(progress: &Progress) -> String {
         Progress::Discarded(why) => format!("a template is made again: {why}"),
         _ => String::from("working"),
     }
+}
+
+/// Asks a test binary to show one of its tests.
+///
+/// # Errors
+/// When it cannot be run, has no such test, or its answer makes no sense.
+pub fn shown(binary: &Path, name: &str) -> io::Result<Shown> {
+    let output = Command::new(binary)
+        .args(["--list", "--format", "terse"])
+        .env(guest::SHOW, name)
+        .stdin(Stdio::null())
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let Some(line) = text.lines().find_map(|line| line.strip_prefix(guest::SHOW_MARK)) else {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(io::Error::new(io::ErrorKind::NotFound, said));
+    };
+    serde_json::from_str(line).map_err(|error| {
+        let text = format!("{} was built with another belljar: {error}", binary.display());
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    })
 }
 
 /// Asks a test binary for its belljar tests; a binary without any has none.

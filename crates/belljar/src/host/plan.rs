@@ -3,10 +3,12 @@
 use super::Host;
 use crate::case::Spec;
 use crate::config::Config;
+use crate::scheduler::SchedulerSpec;
 use belljar_kernel::{Kernel, Need};
 use belljar_record::Reason;
 use belljar_topology::{MemoryMib, Topology};
 use belljar_vm::{Error, KvmProbe, Machine, Mode, Payload, Template, chain};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -35,6 +37,10 @@ pub struct Plan {
     pub seed: u64,
     /// The time limit, in guest time.
     pub timeout: Duration,
+    /// How many steps of the scenario are played; 0 for all.
+    pub steps: u64,
+    /// The programs of the schedulers that come along, by the id of the scheduler.
+    schedulers: Vec<(SchedulerSpec, PathBuf)>,
     cpu_model: Option<String>,
 }
 
@@ -45,6 +51,8 @@ pub(super) struct TemplateKey {
     binary: PathBuf,
     modules: Vec<String>,
     tools: Vec<String>,
+    scheduler: Option<SchedulerSpec>,
+    staged: Vec<SchedulerSpec>,
 }
 
 impl Plan {
@@ -59,20 +67,47 @@ impl Plan {
         }
     }
 
+    /// What tells its template from others, for people and for counting.
+    pub fn template(&self) -> String {
+        format!("{:?}", self.template_key())
+    }
+
+    /// Its scheduler, for the record.
+    pub(super) fn scheduler(&self) -> Option<belljar_record::Scheduler> {
+        let spec = self.spec.scheduler.as_ref()?;
+        let (_, program) = self.schedulers.iter().find(|(known, _)| known.id == spec.id)?;
+        let hash = std::fs::read(program).map(|bytes| blake3::hash(&bytes).to_hex().to_string());
+        Some(belljar_record::Scheduler {
+            name: spec.name.clone(),
+            source: spec.source.to_string(),
+            command: spec.command(),
+            program_hash: hash.unwrap_or_default(),
+        })
+    }
+
     fn template_key(&self) -> TemplateKey {
         TemplateKey {
             machine: format!("{:?}", self.machine()),
             binary: self.binary.clone(),
             modules: self.spec.modules.clone(),
-            tools: self.spec.tools.clone(),
+            tools: self.tools(),
+            scheduler: self.spec.scheduler.clone(),
+            staged: self.spec.staged.clone(),
         }
+    }
+
+    /// The programs of the host that come along: the test's, and those of its scenario.
+    fn tools(&self) -> Vec<String> {
+        let programs = self.spec.scenario.iter().flat_map(|scenario| &scenario.programs);
+        let tools: BTreeSet<&String> = self.spec.tools.iter().chain(programs).collect();
+        tools.into_iter().cloned().collect()
     }
 
     fn payload(&self) -> Result<Payload, Reason> {
         let failed =
             |error: &dyn std::error::Error| Reason::TemplateFailed { detail: chain(error) };
         let mut payload = Payload::process(&self.binary, &[]).map_err(|error| failed(&error))?;
-        payload.tools(&self.spec.tools).map_err(|error| failed(&error))?;
+        payload.tools(&self.tools()).map_err(|error| failed(&error))?;
         let names: Vec<&str> = self.spec.modules.iter().map(String::as_str).collect();
         for module in self.kernel.module_closure(&names).map_err(|error| failed(&error))? {
             let image = module.read().map_err(|error| failed(&error))?;
@@ -83,8 +118,28 @@ impl Plan {
             let image = std::fs::read(&config).map_err(|error| failed(&error))?;
             payload.file(format!("/boot/config-{}", self.kernel.release()), image);
         }
+        for (spec, program) in &self.schedulers {
+            payload.program(program, &spec.guest_program()).map_err(|error| failed(&error))?;
+            if let Some(config) = &spec.config {
+                payload.file(spec.guest_config(), config.clone().into_bytes());
+            }
+        }
+        if let Some(scheduler) = &self.spec.scheduler {
+            // Attached before the template is taken, so that no fork has to wait for it.
+            payload.file(crate::play::ATTACH, scheduler.id.clone().into_bytes());
+        }
         Ok(payload)
     }
+}
+
+/// The topology of a test: its own, its scheduler's, or the workspace's.
+pub(crate) fn topology_of(spec: &Spec, config: &Config) -> Result<Topology, Reason> {
+    let of_scheduler = || spec.scheduler.as_ref()?.topology.as_ref();
+    let Some(notation) = spec.topology.as_ref().or_else(of_scheduler) else {
+        return Ok(config.topology.clone());
+    };
+    let failed = |error| Reason::TemplateFailed { detail: format!("{notation}: {error}") };
+    notation.parse().map_err(failed)
 }
 
 impl Host {
@@ -96,6 +151,9 @@ impl Host {
         let config = self
             .config(Path::new(&spec.manifest_dir))
             .map_err(|error| Reason::TemplateFailed { detail: chain(&error) })?;
+        if let Some(problem) = spec.scenario.as_ref().and_then(|facts| facts.problems.first()) {
+            return Err(Reason::Scenario { detail: problem.clone() });
+        }
         let kernel = self.kernel_for(spec, &config)?;
         let requested = spec
             .mode
@@ -103,12 +161,7 @@ impl Host {
             .or_else(|| self.options.mode.clone())
             .unwrap_or_else(|| config.mode.clone());
         let (mode, why) = self.mode_for(&requested, &kernel)?;
-        let topology = match &spec.topology {
-            None => config.topology.clone(),
-            Some(notation) => notation.parse().map_err(|error| Reason::TemplateFailed {
-                detail: format!("{notation}: {error}"),
-            })?,
-        };
+        let topology = topology_of(spec, &config)?;
         let memory = MemoryMib(u64::from(spec.memory_mib.unwrap_or(config.memory_mib)))
             .max(topology.memory_least());
         // A det run must come out the same every time; elsewhere a test that draws
@@ -117,9 +170,17 @@ impl Host {
             Mode::Det => 0,
             _ => fastrand::u64(..),
         });
-        let timeout = spec
-            .timeout_ms
-            .map_or(Duration::from_secs(u64::from(config.timeout_s)), Duration::from_millis);
+        let length = spec.scenario.as_ref().map_or(0, |facts| facts.length_ns);
+        let timeout = spec.timeout_ms.map_or_else(
+            // A scenario has its time, and set-up and take-down theirs.
+            || Duration::from_secs(u64::from(config.timeout_s)) + Duration::from_nanos(length),
+            Duration::from_millis,
+        );
+        let schedulers = spec.scheduler.iter().chain(&spec.staged);
+        let schedulers = schedulers
+            .map(|scheduler| Ok((scheduler.clone(), self.scheduler_program(scheduler)?)))
+            .collect::<Result<_, String>>()
+            .map_err(|detail| Reason::SchedulerBuild { detail })?;
         Ok(Plan {
             spec: spec.clone(),
             binary: binary.to_owned(),
@@ -131,6 +192,8 @@ impl Host {
             memory,
             seed,
             timeout,
+            steps: 0,
+            schedulers,
             cpu_model: config.cpu_model,
         })
     }
@@ -148,9 +211,11 @@ impl Host {
             },
         };
         let kernel = kernel.map_err(failed)?;
-        let needs: Vec<Need> = spec
-            .needs
-            .iter()
+        let schedulers = spec.scheduler.iter().chain(&spec.staged);
+        let needs: BTreeSet<&String> =
+            spec.needs.iter().chain(schedulers.flat_map(|scheduler| &scheduler.needs)).collect();
+        let needs: Vec<Need> = needs
+            .into_iter()
             .map(|need| need.parse())
             .collect::<Result<_, belljar_kernel::ParseNeedError>>()
             .map_err(|error| Reason::TemplateFailed { detail: error.to_string() })?;

@@ -2,12 +2,13 @@
 
 use super::{Host, Plan};
 use crate::case::Spec;
-use crate::message::{Event, Outcome, Request};
+use crate::message::{Event, Outcome, Played, Request};
 use belljar_guest::channel::{Code, Ending};
 use belljar_record::{
     Directory, Identity, Metric, Phase, Project, Reason, Record, Said, Tail, Timestamp, Transcript,
     VariantInputs, WriteError, target_root,
 };
+use belljar_verdict::{CheckKind, Finding, Judge, Verdict};
 use belljar_vm::{KernelFault, Mode, Run, Stop, Watch, chain};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
@@ -42,7 +43,8 @@ impl Host {
         hear: impl FnMut(Code, &[u8]),
     ) -> Finished {
         let started = Instant::now();
-        let mut record = self.blank(spec, binary);
+        let steps = plan.as_ref().map_or(0, |plan| plan.steps);
+        let mut record = self.blank(spec, binary, steps);
         let mut heard = None;
         match plan {
             Err(reason) => record.reason = reason,
@@ -88,9 +90,11 @@ impl Host {
             test: plan.spec.test.clone(),
             topology: plan.topology.to_string(),
             mode: plan.mode.to_string(),
+            scheduler: plan.spec.scheduler.as_ref().map(|one| one.id.clone()).unwrap_or_default(),
             seed: plan.seed,
             timeout_ns: ns(plan.timeout),
             wall_clock_ns: wall_clock.filter(|_| plan.mode != Mode::Det),
+            steps: plan.steps,
         };
         let request = request.encode();
         let limit = watchdog(plan, self.options.grace);
@@ -107,15 +111,7 @@ impl Host {
     }
 
     fn finish(&self, mut record: Record, spec: &Spec, binary: &Path, run: Option<Run>) -> Finished {
-        if let Some(wanted) = &spec.expect_fail {
-            record.expected_fail = true;
-            let text = record.reason.to_string();
-            if record.reason.is_of_test() && !text.contains(wanted.as_str()) {
-                record.notes.push(format!("expected to fail with `{wanted}`, but: {text}"));
-            } else {
-                record.reason = record.reason.when_failure_expected();
-            }
-        }
+        expect(&mut record, spec);
         record.outcome = record.reason.outcome();
         let mut said = None;
         if let Some(run) = run.as_ref().filter(|_| record.vm.mode.used == "det") {
@@ -138,16 +134,20 @@ impl Host {
     }
 
     /// A record with what is known before anything is tried.
-    fn blank(&self, spec: &Spec, binary: &Path) -> Record {
+    fn blank(&self, spec: &Spec, binary: &Path, steps: u64) -> Record {
         let stem = binary.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let name = stem.rsplit_once('-').map_or(stem.as_str(), |(name, _)| name).to_owned();
         let mut inputs = VariantInputs::new(&spec.package, &name, &spec.test);
+        let scheduler = spec.scheduler.as_ref().map(|one| one.command().join(" "));
         for (name, value) in [
             ("topology", &spec.topology),
             ("mode", &spec.mode),
             ("kernel", &spec.kernel),
+            ("scheduler", &scheduler),
             ("seed", &spec.seed.map(|seed| seed.to_string())),
             ("memory_mib", &spec.memory_mib.map(|mib| mib.to_string())),
+            // A scenario that is cut short has a record beside that of the whole one.
+            ("steps", &Some(steps).filter(|steps| *steps > 0).map(|steps| steps.to_string())),
         ] {
             if let Some(value) = value {
                 inputs = inputs.with(name, value);
@@ -187,7 +187,78 @@ impl Host {
     }
 }
 
+/// Turns the reason of a test that is declared to fail around, unless it is not the failure that was
+/// declared.
+fn expect(record: &mut Record, spec: &Spec) {
+    if spec.expect_fail.is_none() && spec.expect_check.is_none() {
+        let is_open = matches!(record.reason, Reason::Inconclusive { .. });
+        if is_open && spec.allow_inconclusive {
+            record.notes.push(format!("{}, which the test allows", record.reason));
+            record.reason = Reason::Passed;
+        }
+        return;
+    }
+    record.expected_fail = true;
+    let text = record.reason.to_string();
+    if record.reason.is_of_test() && record.reason.outcome() == belljar_record::Outcome::Fail {
+        let wanted = spec.expect_fail.as_deref().unwrap_or_default();
+        let check = spec.expect_check.as_deref();
+        let failed = match &record.reason {
+            Reason::Check { check, .. } => Some(check.as_str()),
+            _ => None,
+        };
+        if !text.contains(wanted) {
+            record.notes.push(format!("expected to fail with `{wanted}`, but: {text}"));
+            return;
+        }
+        if check.is_some() && check != failed {
+            let check = check.unwrap_or_default();
+            record.notes.push(format!("expected the check `{check}` to fail, but: {text}"));
+            return;
+        }
+    }
+    record.reason = record.reason.clone().when_failure_expected();
+}
+
+/// The verdict on a scenario, and the reason if it is not good.
+fn judge_played(record: &mut Record, plan: &Plan, played: Played) -> Option<Reason> {
+    let mode = match plan.mode {
+        Mode::Kvm => belljar_verdict::Mode::Kvm,
+        Mode::Tcg => belljar_verdict::Mode::Tcg,
+        Mode::Det => belljar_verdict::Mode::Det,
+    };
+    let mut judge = Judge::new(mode, &plan.topology);
+    if let Some(scheduler) = &plan.spec.scheduler {
+        judge = judge.scheduler(&scheduler.name, &played.of_scheduler);
+    }
+    judge = judge.test(&played.of_test);
+    for (index, (name, limits)) in (0..).zip(&played.of_steps) {
+        judge = judge.step(index, name, limits);
+    }
+    let verdict = judge.judge(&played.evidence);
+    let reason = reason_of_verdict(&verdict);
+    record.scenarios.push(belljar_record::Played { evidence: played.evidence, verdict });
+    reason
+}
+
+/// The gravest of a verdict's findings as a reason; none if the verdict is good.
+fn reason_of_verdict(verdict: &Verdict) -> Option<Reason> {
+    let worst = verdict.failures().next();
+    let finding = worst.or_else(|| {
+        let open = |finding: &&Finding| finding.outcome == belljar_record::Outcome::Inconclusive;
+        verdict.findings().iter().find(open)
+    })?;
+    let (check, message) = (finding.check, finding.line());
+    Some(match (check, finding.outcome) {
+        (_, belljar_record::Outcome::Inconclusive) => Reason::Inconclusive { why: message },
+        (CheckKind::SchedulerLoads, _) => Reason::SchedulerNotLoaded { detail: message },
+        (check, _) if check.is_setup() => Reason::Scenario { detail: message },
+        (check, _) => Reason::Check { check: check.word().to_owned(), message },
+    })
+}
+
 fn describe(record: &mut Record, plan: &Plan, host: &Host) {
+    record.steps = Some(plan.steps).filter(|steps| *steps > 0);
     record.timeout_ms = Some(plan.timeout.as_millis() as u64);
     let vm = &mut record.vm;
     vm.mode.requested.clone_from(&plan.requested);
@@ -199,6 +270,7 @@ fn describe(record: &mut Record, plan: &Plan, host: &Host) {
     vm.preset.clone_from(&plan.spec.preset);
     vm.memory_mib = plan.memory.0;
     vm.seed = Some(plan.seed);
+    vm.scheduler = plan.scheduler();
     vm.qemu_version = Some(host.engine.qemu().version().to_string());
     let accelerator = if plan.mode == Mode::Kvm { "kvm" } else { "tcg" };
     vm.accelerator = Some(accelerator.to_owned());
@@ -221,6 +293,7 @@ fn judge(record: &mut Record, plan: &Plan, run: &Run, watchdog: Duration) {
     let (mut began_ns, mut stdout, mut stderr) = (None, Vec::new(), Vec::new());
     let mut leaked = Vec::new();
     let mut garbage = None;
+    let mut verdict = None;
     for said in &run.said {
         match said.code {
             Code::Stdout => stdout.extend_from_slice(&said.body),
@@ -234,6 +307,10 @@ fn judge(record: &mut Record, plan: &Plan, run: &Run, watchdog: Duration) {
                 Ok(Event::Outcome(ended)) => {
                     record.guest_time_ns = began_ns.map(|began| said.time_ns.saturating_sub(began));
                     outcome = Some(ended);
+                }
+                Ok(Event::Played(played)) => {
+                    let reason = judge_played(record, plan, *played);
+                    verdict = verdict.or(reason);
                 }
                 Ok(event) => note_event(record, event, said.time_ns),
                 Err(error) => garbage = Some(format!("an event is no JSON of ours: {error}")),
@@ -288,6 +365,8 @@ fn judge(record: &mut Record, plan: &Plan, run: &Run, watchdog: Duration) {
     };
     record.reason = match reason {
         Reason::Passed if !leaked.is_empty() => Reason::Leaked { processes: leaked },
+        // A body that did not fail may still have played a scenario that did.
+        Reason::Passed => verdict.unwrap_or(Reason::Passed),
         reason => reason,
     };
 }
@@ -308,7 +387,7 @@ fn note_event(record: &mut Record, event: Event, time_ns: u64) {
                 phase.end_ns = Some(time_ns);
             }
         }
-        Event::Outcome(_) => {}
+        Event::Played(_) | Event::Outcome(_) => {}
     }
 }
 

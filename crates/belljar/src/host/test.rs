@@ -17,7 +17,7 @@ use std::sync::OnceLock;
 #[expect(clippy::print_stdout, reason = "the test harness captures what the macros print")]
 pub fn run_as_test(case: &'static Case, variant: usize) {
     static HOST: OnceLock<Result<Host, String>> = OnceLock::new();
-    let spec = case.spec(&case.variants[variant]);
+    let spec = case.whole_spec(&case.variants[variant]);
     let host = HOST.get_or_init(|| {
         let config = Config::of_package(Path::new(&spec.manifest_dir))
             .map_err(|error| belljar_vm::chain(&error))?;
