@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 /// A new minor version adds fields or kinds of reasons, and any reader of the same major version
 /// reads it, without what it does not know. A new major version changes the meaning of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FormatVersion {
     /// Changed when older readers would misread.
+    #[cfg_attr(feature = "schema", schemars(extend("const" = FormatVersion::CURRENT.major)))]
     pub major: u32,
     /// Raised when something is added.
     pub minor: u32,

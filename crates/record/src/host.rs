@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Facts about the machine that a VM ran on; `None` for what it does not tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Host {
     /// Its operating system, as in `Debian GNU/Linux 12 (bookworm)`.

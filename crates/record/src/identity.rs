@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Which test, which variant of it, built into which binary, run in which session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Identity {
     /// The test's name as libtest has it, `module::name`.
     pub test: String,
@@ -95,6 +96,8 @@ impl VariantInputs {
 
 /// The identity of a variant: 16 lower-case hex digits in records, file names and messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = "^[0-9a-f]{16}$")))]
 #[serde(try_from = "String", into = "String")]
 pub struct VariantHash(u64);
 

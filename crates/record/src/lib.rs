@@ -52,6 +52,7 @@
 //! | [`Transcript`], [`Said`], [`first_difference`] | what the guest said, for `replay` |
 //! | [`Record::explain`] | a record for people |
 //! | `junit` (feature `junit`) | records for continuous integration |
+//! | `schema` (feature `schema`) | records for other tools, as a JSON Schema |
 //! | [`Host`], [`Project`], [`target_root`] | facts that only the host knows |
 //!
 //! # What this crate must never depend on
@@ -74,6 +75,8 @@ mod read;
 mod reason;
 mod record;
 mod said;
+#[cfg(feature = "schema")]
+mod schema;
 mod target;
 #[cfg(test)]
 mod testing;
@@ -94,5 +97,7 @@ pub use record::{
     Durations, Kernel, Metric, Mode, ParseError, Phase, Played, Record, Scheduler, Vm,
 };
 pub use said::{Difference, Digest, Line, Said, SaidError, Transcript, first_difference};
+#[cfg(feature = "schema")]
+pub use schema::schema;
 pub use target::target_root;
 pub use text::Tail;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// The commit that a working tree stands on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Project {
     /// The commit in full, in hex; `None` outside a repository, before its first commit, or

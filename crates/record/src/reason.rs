@@ -22,6 +22,7 @@ use crate::text::{duration_ns, one_line};
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Reason {
@@ -172,6 +173,7 @@ pub enum Reason {
     },
     /// A kind that this belljar does not know, from a record of a newer minor format. Never written.
     #[serde(other)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
     Unknown,
 }
 
@@ -335,6 +337,7 @@ impl fmt::Display for Reason {
 
 /// A place in source code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Place {
     /// The file as the compiler was given it.
     pub file: String,

@@ -19,6 +19,7 @@ use crate::text::Tail;
 ///
 /// The fields' names, types and units in JSON are those of [`format`](mod@crate::format).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Record {
     /// The format that this follows.
     pub format: FormatVersion,
@@ -167,11 +168,13 @@ pub enum ParseError {
 
 /// A figure that the test measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Metric {
     /// Its name, unique within the record.
     pub name: String,
     /// Its value. What is no finite number is written as the text `NaN`, `inf` or `-inf`.
     #[serde(with = "number")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::schema::number"))]
     pub value: f64,
     /// The unit of `value`, as in `ns`, `bytes` or `1/s`; empty for a plain count or ratio.
     #[serde(default)]
@@ -183,6 +186,7 @@ pub struct Metric {
 
 /// A named part of the run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Phase {
     /// Its name.
     pub name: String,
@@ -198,6 +202,7 @@ pub struct Phase {
 
 /// A scenario that was played.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Played {
     /// What it showed.
     pub evidence: Evidence,
@@ -207,6 +212,7 @@ pub struct Played {
 
 /// Where the host's time went, in nanoseconds of host time; `None` for what the run never came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Durations {
     /// Waiting for a place to run.
@@ -231,6 +237,7 @@ impl Durations {
 
 /// The machine that a test ran in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Vm {
     /// How it was run.
@@ -255,6 +262,7 @@ pub struct Vm {
 
 /// How a VM was run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Mode {
     /// What was asked for: `auto`, `kvm`, `tcg` or `det`.
@@ -267,6 +275,7 @@ pub struct Mode {
 
 /// The kernel in a VM.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Kernel {
     /// What it is known by, as in `debian:sid:7.2.13-1`.
@@ -277,6 +286,7 @@ pub struct Kernel {
 
 /// A scheduler under test.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Scheduler {
     /// The name that the test knows it by.
@@ -401,6 +411,12 @@ mod tests {
         let mut missing = Vec::new();
         check(&serde_json::to_value(testing::failed()).unwrap(), "", &mut missing);
         assert_eq!(missing, [""; 0]);
+    }
+
+    #[test]
+    fn a_played_scenario_comes_back() {
+        let record = testing::played();
+        assert_eq!(Record::from_json(record.to_json().as_bytes()).unwrap(), record);
     }
 
     proptest! {

@@ -11,6 +11,7 @@ use crate::text::printable;
 /// A fingerprint of everything the guest said. Two runs in `det` mode that are the same run have
 /// equal digests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Digest {
     /// How `total` was computed: `blake3`, over what [`Transcript`] says.
     pub algorithm: String,

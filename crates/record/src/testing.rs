@@ -1,7 +1,12 @@
-//! Records for tests: two fixed ones, and arbitrary ones for properties.
+//! Records for tests: three fixed ones, and arbitrary ones for properties.
 
 use std::io::Write as _;
 
+use belljar_verdict::evidence::{
+    Capture, CgroupEvidence, Evidence, Latency, Move, PayloadEnd, PayloadMetric, PayloadReport,
+    SchedulerEnd, SchedulerReport, Slice, StepEvidence, Stray, WorkerEnd, WorkerReport,
+};
+use belljar_verdict::{Judge, Limits};
 use jiff::Timestamp;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -98,6 +103,77 @@ pub(crate) fn failed() -> Record {
         metrics: passed().metrics,
         ..Record::new(identity, "2026-11-21T03:16:51.25Z".parse().unwrap(), reason)
     }
+}
+
+/// A run of a scenario that has something in every field of what it showed, and failed for it.
+pub(crate) fn played() -> Record {
+    let text = str::to_string;
+    let latency = Latency { count: 3, mean_ns: 20, cv: 0.5, max_ns: 30, ..Latency::default() };
+    let cpus = || "0-2,5".parse().unwrap();
+    let allowed = "0-1".parse().unwrap();
+    let worker = WorkerReport {
+        cgroup: text("a"),
+        step: Some(0),
+        work: text("SpinWait"),
+        tid: 71,
+        units: 4096,
+        moves: vec![Move { at_ns: 1_200_000_000, ..Move::default() }],
+        cpus_used: cpus(),
+        strays: vec![Stray { at_ns: 1_500_000_000, allowed, step: Some(0), ..Stray::default() }],
+        wake: latency.clone(),
+        node_pages: vec![950, 50],
+        slices: vec![Slice { wake: Some(latency), ..Slice::default() }],
+        end: WorkerEnd::Panicked { message: text("no") },
+        ..WorkerReport::default()
+    };
+    let payload = PayloadReport {
+        name: text("fio"),
+        command: vec![text("fio")],
+        end: PayloadEnd::Exited { code: 1 },
+        metrics: vec![PayloadMetric { name: text("jobs.0.read.iops"), ..PayloadMetric::default() }],
+        problems: vec![text("exited with code 1")],
+        ..PayloadReport::default()
+    };
+    let stalled = SchedulerEnd::Stalled { message: text("71 stalled"), dump: text("CPU 0") };
+    let scheduler = SchedulerReport {
+        name: text("scx_mine"),
+        attached_ns: Some(900_000_000),
+        end: stalled,
+        events: [(text("SCX_EV_SELECT_CPU_FALLBACK"), 3)].into(),
+        ..SchedulerReport::default()
+    };
+    let evidence = Evidence {
+        name: text("squeeze"),
+        began_ns: 1_000_000_000,
+        ended_ns: 2_000_000_000,
+        released_after_ns: Some(1_000_000),
+        steps: vec![StepEvidence { name: text("settle"), rounds: 1, ..StepEvidence::default() }],
+        cgroups: vec![CgroupEvidence {
+            name: text("a"),
+            cpus: cpus(),
+            ..CgroupEvidence::default()
+        }],
+        workers: vec![worker],
+        payloads: vec![payload],
+        schedulers: vec![scheduler],
+        captures: vec![Capture { tag: text("late"), ..Capture::default() }],
+        kernel_log: vec![text("WARNING: CPU: 0 PID: 71")],
+    };
+    let judge = Judge::new(belljar_verdict::Mode::Tcg, &"2n4l2c1t".parse().unwrap());
+    let verdict = judge.test(&Limits::new()).judge(&evidence);
+    let failure = verdict.failures().next().expect("a stray and more");
+    let (check, message) = (failure.check.to_string(), failure.text.clone());
+    let reason = Reason::Check { check, message };
+    let mut record = Record { outcome: reason.outcome(), reason, ..failed() };
+    record.vm.scheduler = Some(Scheduler {
+        name: text("scx_mine"),
+        source: text("package scx-mine"),
+        command: vec![text("scx_mine"), text("--slow")],
+        program_hash: "5c".repeat(32),
+    });
+    record.steps = Some(1);
+    record.scenarios.push(Played { evidence, verdict });
+    record
 }
 
 /// What the guest said in [`failed`].

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Bytes that are not UTF-8 are replaced by U+FFFD. A cut falls behind a line end where there is one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Tail {
     /// What was kept.

@@ -24,6 +24,8 @@ use crate::word::clip;
 /// # Ok::<(), belljar_topology::CpuSetError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = r"^([0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?$")))]
 #[serde(try_from = "String", into = "String")]
 pub struct CpuSet(BTreeSet<CpuId>);
 

@@ -11,6 +11,7 @@ macro_rules! checks {
     ($($(#[$doc:meta])* $name:ident $word:literal)*) => {
         /// What was checked. `Display`, `FromStr` and JSON have the same words, as in `p99-wake`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         pub enum CheckKind {
             $($(#[$doc])* #[serde(rename = $word)] $name,)*
         }

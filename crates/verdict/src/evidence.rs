@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// What one played scenario showed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Evidence {
     /// The scenario's name; empty where it has none.
     pub name: String,
@@ -39,6 +40,7 @@ pub struct Evidence {
 
 /// One step as it was played.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StepEvidence {
     /// Its name.
     pub name: String,
@@ -54,6 +56,7 @@ pub struct StepEvidence {
 
 /// A cgroup as it was played.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CgroupEvidence {
     /// Its name in the scenario, a path below the scenario's root.
     pub name: String,
@@ -73,6 +76,7 @@ pub struct CgroupEvidence {
 
 /// One worker's report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WorkerReport {
     /// The cgroup that it was started in; empty for the scenario's root.
     pub cgroup: String,
@@ -136,6 +140,7 @@ pub struct WorkerReport {
 
 /// A worker was found on another CPU than before.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Move {
     /// When it was found there.
     pub at_ns: u64,
@@ -147,6 +152,7 @@ pub struct Move {
 
 /// A worker was found where it must not be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Stray {
     /// When it was first found there.
     pub at_ns: u64,
@@ -160,6 +166,7 @@ pub struct Stray {
 
 /// The longest time between two checkpoints of a worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Gap {
     /// How long it was.
     pub wall_ns: u64,
@@ -177,6 +184,7 @@ pub struct Gap {
 
 /// A summary of measured latencies.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Latency {
     /// How many were measured; 0 makes all others 0, too.
     pub count: u64,
@@ -200,6 +208,7 @@ pub struct Latency {
 
 /// What a worker did in one step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Slice {
     /// The step, from 0.
     pub step: u32,
@@ -229,6 +238,7 @@ pub struct Slice {
 
 /// How a worker ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "end", rename_all = "kebab-case")]
 pub enum WorkerEnd {
     /// It stopped when it was told to.
@@ -269,6 +279,7 @@ pub enum WorkerEnd {
 
 /// What came of an external program.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PayloadReport {
     /// Its name.
     pub name: String,
@@ -296,6 +307,7 @@ pub struct PayloadReport {
 
 /// How an external program ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "end", rename_all = "kebab-case")]
 pub enum PayloadEnd {
     /// It exited.
@@ -322,6 +334,7 @@ pub enum PayloadEnd {
 
 /// One figure of an external program.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PayloadMetric {
     /// Its path in the program's JSON, as in `jobs.0.read.iops`.
     pub name: String,
@@ -335,6 +348,7 @@ pub struct PayloadMetric {
 
 /// What came of a scheduler under test.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SchedulerReport {
     /// Its name in the test.
     pub name: String,
@@ -358,6 +372,7 @@ pub struct SchedulerReport {
 
 /// How a scheduler under test ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "end", rename_all = "kebab-case")]
 pub enum SchedulerEnd {
     /// It was asked to go and went, with code 0.
@@ -417,6 +432,7 @@ pub enum SchedulerEnd {
 
 /// Something that the scenario captured.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Capture {
     /// The scenario's word for it.
     pub tag: String,

@@ -15,6 +15,7 @@ use crate::{CheckKind, Origin, Outcome};
 /// A failure or an open question says who, where, when, what was measured, what the limit is and who
 /// set it, and the facts that explain it. A pass says the worst that was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Finding {
     /// What was checked.
     pub check: CheckKind,
@@ -53,6 +54,7 @@ pub struct Finding {
 
 /// Whom a finding is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "is", rename_all = "kebab-case")]
 pub enum Subject {
     /// The run as a whole.
@@ -178,6 +180,7 @@ impl Subject {
 
 /// A step, by number and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StepName {
     /// Its number, from 0.
     pub index: u32,
@@ -196,6 +199,7 @@ impl fmt::Display for StepName {
 
 /// The unit of a measured value and its limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
     /// A plain number: a count or a ratio.

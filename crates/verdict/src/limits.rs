@@ -151,6 +151,7 @@ fn per_second(value: f64) -> String {
 
 /// Where a limit came from; a later one overrules an earlier one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "from", content = "name", rename_all = "kebab-case")]
 pub enum Origin {
     /// It holds for every test that says nothing else.

@@ -12,9 +12,12 @@ use crate::{CheckKind, Finding, Outcome};
 /// Verdicts [merge](Self::merge) in any order and grouping to the same: the findings are a set, told
 /// gravest first, and the gravest decides. The verdict without findings is neutral: a skip.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(!from))]
 #[serde(from = "Findings")]
 pub struct Verdict {
+    /// What it comes to: the gravest outcome of the findings.
     outcome: Outcome,
+    /// What was found, the gravest first.
     findings: Vec<Finding>,
 }
 
