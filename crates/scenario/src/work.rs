@@ -9,8 +9,9 @@ use crate::{Policy, time};
 
 /// What a worker does, over and over, until it is stopped.
 ///
-/// A spin is a few instructions of arithmetic and a pause hint. Every type does at least one unit of
-/// work in a second of CPU time while it is healthy, in each of its roles.
+/// A spin is four instructions of arithmetic, the same in every build; a pause hint follows each 64 of
+/// them. Every type does at least one unit of work in a second of CPU time while it is healthy, in
+/// each of its roles.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum Work {
@@ -26,7 +27,8 @@ pub enum Work {
     ///
     /// Unit: 1024 spins and the yield.
     Mixed,
-    /// Synchronous writes (`O_SYNC`) of 16 blocks of 4 KiB and `fdatasync(2)`, to a block device where there is one, else to a file.
+    /// Synchronous writes (`O_SYNC`) of 16 blocks of 4 KiB and `fdatasync(2)`, to a file in the
+    /// scenario's directory for files.
     ///
     /// Unit: one block.
     IoSyncWrite,

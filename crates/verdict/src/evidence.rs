@@ -165,6 +165,9 @@ pub struct Stray {
 }
 
 /// The longest time between two checkpoints of a worker.
+///
+/// What the worker waited of its own accord (for a message, a timer, a child, a device) is no gap; from
+/// the moment at which its wake-up was sent, or its timer was due, it is one again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Gap {

@@ -8,7 +8,10 @@ use std::time::Duration;
 use belljar_scenario::{Impossible, Work, Workers};
 use belljar_topology::{CpuId, CpuSet, Topology};
 use belljar_verdict::evidence::{Gap, Move, Slice, Stray, WorkerEnd, WorkerReport};
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, kill_process_group, waitid,
+    waitpid,
+};
 
 use crate::hand::{Brief, Refusal, worker_seed};
 use crate::histogram::Counts;
@@ -418,11 +421,14 @@ impl Crew {
 
     /// Notices processes that have ended, without waiting, and tells how many have.
     pub fn reap(&mut self) -> usize {
-        for process in &mut self.processes {
-            if process.status.is_none()
-                && let Ok(Some((_, status))) =
-                    rustix::process::waitpid(Some(process.pid), WaitOptions::NOHANG)
-            {
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        for process in self.processes.iter_mut().filter(|process| process.status.is_none()) {
+            if !matches!(waitid(WaitId::Pid(process.pid), ended), Ok(Some(_))) {
+                continue;
+            }
+            // What it has left behind goes first, while its id is still its own.
+            let _ = kill_process_group(process.pid, Signal::KILL);
+            if let Ok(Some((_, status))) = waitpid(Some(process.pid), WaitOptions::NOHANG) {
                 process.status = Some(status);
             }
         }
@@ -452,9 +458,8 @@ impl Crew {
         for index in 0..self.processes.len() {
             if self.processes[index].status.is_none() {
                 self.processes[index].unresponsive = !self.has_ended(index);
+                let _ = kill_process_group(self.processes[index].pid, Signal::KILL);
             }
-            // Also what it left behind.
-            let _ = rustix::process::kill_process_group(self.processes[index].pid, Signal::KILL);
         }
         self.wait_until_gone();
         self.job.clean();
@@ -603,10 +608,10 @@ impl Crew {
     }
 
     fn kill(&mut self) {
-        if self.reap() == self.processes.len() {
-            return;
+        if self.reap() < self.processes.len() {
+            self.stop(false, Duration::ZERO);
         }
-        self.stop(false, Duration::ZERO);
+        self.job.clean();
     }
 }
 

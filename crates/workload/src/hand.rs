@@ -180,7 +180,6 @@ impl<'a> Hand<'a> {
         self.units += units;
         self.rounds += 1;
         self.slot.units.store(self.units, Relaxed);
-        self.slot.iterations.store(self.rounds, Relaxed);
     }
 
     /// Counts units of work within a round.
@@ -373,7 +372,6 @@ impl<'a> Hand<'a> {
     pub(crate) fn threads_did(&mut self, units: u64) {
         (self.units, self.rounds) = (units, units);
         self.slot.units.store(units, Relaxed);
-        self.slot.iterations.store(units, Relaxed);
     }
 
     fn has_threads(&self) -> bool {
@@ -421,6 +419,7 @@ impl<'a> Hand<'a> {
             self.moved(cpu, now);
         }
         slot.last_ns.store(now, Relaxed);
+        slot.iterations.store(self.rounds, Relaxed);
         let (took, rounds) = (now - self.checked_ns, self.rounds - self.checked_rounds);
         if let Some(cost) = took.checked_div(rounds)
             && !self.has_threads()
@@ -512,7 +511,9 @@ impl Sighting<'_> {
     pub(crate) fn look(self) -> u32 {
         let epoch = self.board.epoch.load(Acquire);
         let cpu = sys::current_cpu();
-        if epoch % 2 == 0 && !self.slot.allowed.has(cpu) && self.board.epoch.load(Acquire) == epoch
+        if epoch.is_multiple_of(2)
+            && !self.slot.allowed.has(cpu)
+            && self.board.epoch.load(Acquire) == epoch
         {
             self.stray(cpu, epoch);
         }

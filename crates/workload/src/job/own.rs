@@ -74,7 +74,8 @@ pub(super) fn run(hand: &mut Hand<'_>, bodies: Vec<Body<'_>>) -> Outcome {
             }
         }
         let adopted = threads.iter().try_for_each(|thread| {
-            let id = shared.wait_until(|| Some(thread.tid.load(Acquire)).filter(|id| *id != 0));
+            let begun = || Some(thread.tid.load(Acquire)).filter(|id| *id != 0);
+            let id = hand.wait(|| shared.wait_until(begun));
             hand.adopt(id).tried(|| format!("read how thread {id} is scheduled"))
         });
         let units = || threads.iter().map(|thread| thread.units.load(Relaxed)).sum();

@@ -16,16 +16,11 @@ impl Pipes {
     }
 
     /// Writes a message to a worker's pipe, and when.
-    pub(super) fn send(&self, hand: &mut Hand<'_>, to: u32) -> Outcome {
+    pub(super) fn send(&self, hand: &Hand<'_>, to: u32) -> Outcome {
         hand.desk(to).stamps[0].store(hand.now_ns(), Release);
-        loop {
-            let end = &self.0[to as usize].1;
-            match hand.wait(|| rustix::io::write(end, &[1])) {
-                Err(rustix::io::Errno::INTR) if hand.is_told_to_stop() => return Ok(()),
-                Err(rustix::io::Errno::INTR) => {}
-                result => return result.map(drop).tried(|| "write to a pipe".into()),
-            }
-        }
+        // There is room: no more than one message is ever under way.
+        let written = rustix::io::write(&self.0[to as usize].1, &[1]);
+        written.map(drop).tried(|| "write to a pipe".into())
     }
 
     /// Waits for a message in the worker's own pipe; false when told to stop.

@@ -97,7 +97,7 @@ impl Job for Sequence {
             for phase in &self.phases {
                 match *phase {
                     WorkPhase::Spin { spins } => {
-                        in_parts(hand, spins, |hand, part| hand.spin(part))
+                        in_parts(hand, spins, |hand, part| hand.spin(part));
                     }
                     WorkPhase::AluHot { steps } => in_parts(hand, steps, |_, part| alu.step(part)),
                     WorkPhase::Sleep { time } => hand.nap(time),
