@@ -258,7 +258,7 @@ impl Value {
     fn name(&self) -> syn::Result<String> {
         let expr = self.expr()?;
         let (text, _) = self.text(&expr)?;
-        let letter = |c: char| c.is_ascii_lowercase() || c == '-';
+        let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if text.is_empty() || !text.chars().all(letter) {
             return Err(self.error(&expr));
         }

@@ -99,9 +99,9 @@ fn serve(seat: Seat) -> ! {
     let ctx = Ctx::new(seat, request, case);
     let attached = ctx.have_scheduler(ready);
     ctx.begin();
-    let ended = attached.and_then(|()| Ok(caught(|| (case.body)(&ctx))));
+    let ended = attached.map(|()| caught(|| (case.body)(&ctx)));
     ctx.leave_scheduler();
-    let outcome = match ended.unwrap_or_else(|never| Ok(never)) {
+    let outcome = match ended.unwrap_or_else(Ok) {
         Ok(Ended::Passed) => Outcome::Passed,
         Ok(Ended::Failed { message, chain }) => {
             ctx.verdict().unwrap_or(Outcome::Failed { message, chain })

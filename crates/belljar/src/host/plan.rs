@@ -154,6 +154,11 @@ impl Host {
         if let Some(problem) = spec.scenario.as_ref().and_then(|facts| facts.problems.first()) {
             return Err(Reason::Scenario { detail: problem.clone() });
         }
+        if let Some(check) = &spec.expect_check {
+            check
+                .parse::<belljar_verdict::CheckKind>()
+                .map_err(|error| Reason::Scenario { detail: format!("`expect_check`: {error}") })?;
+        }
         let kernel = self.kernel_for(spec, &config)?;
         let requested = spec
             .mode
