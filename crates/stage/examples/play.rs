@@ -7,16 +7,18 @@
 //!     scx_belljar --starve worker
 //! ```
 //!
-//! The words behind the scenario's name are a scheduler's command; it is attached before, and operations
+//! `panic` panics while workers, a payload and the scheduler run; `controller` wants a controller that is not
+//! there. What is left of them is counted. The words behind the scenario's name are a scheduler's command; it is attached before, and operations
 //! call it `mine`.
 
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use belljar_scenario::{
     Affinity, Cgroup, Check, Count, Cpuset, Op, Payload, Policy, Scenario, Step, Work, Workers,
 };
-use belljar_stage::{SchedulerSpec, Setting, attach, play};
+use belljar_stage::{Event, SchedulerSpec, Setting, attach, play};
 use belljar_topology::Topology;
 use belljar_verdict::evidence::{Evidence, WorkerEnd};
 
@@ -140,14 +142,18 @@ fn broken() -> Scenario {
 #[expect(clippy::print_stdout, reason = "this is what it is for")]
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
-    let scenario = match words.next().as_deref() {
+    let name = words.next();
+    let scenario = match name.as_deref() {
         Some("four") => four(),
         Some("ops") => ops(),
         Some("payloads") => payloads(),
         Some("schedulers") => schedulers(),
-        Some("broken") => broken(),
+        Some("broken" | "controller") => broken(),
+        Some("panic") => payloads(),
         _ => {
-            eprintln!("play four|ops|payloads|schedulers|broken [--json] [SCHEDULER ...]");
+            eprintln!(
+                "play four|ops|payloads|schedulers|broken|panic|controller [--json] [SCHEDULER ...]"
+            );
             return ExitCode::from(2);
         }
     };
@@ -169,13 +175,27 @@ fn main() -> ExitCode {
             }
         }
     }
-    let played = play(&scenario, &setting, attached, &mut |event| eprintln!("{event}"));
+    let bare = std::path::Path::new("/sys/fs/cgroup/bare");
+    if name.as_deref() == Some("controller") {
+        std::fs::create_dir_all(bare).expect("a cgroup can be made");
+        setting.cgroups = bare;
+    }
+    let panics = name.as_deref() == Some("panic");
+    let mut on_event = |event: Event| {
+        eprintln!("{event}");
+        assert!(!(panics && matches!(event, Event::Held { .. })), "as asked");
+    };
+    let played = || play(&scenario, &setting, attached, &mut on_event);
+    let played = std::panic::catch_unwind(AssertUnwindSafe(played));
+    let state = std::fs::read_to_string("/sys/kernel/sched_ext/state").unwrap_or_default();
+    println!("sched_ext is {}", state.trim());
     let left = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
     let left = left.filter(|entry| entry.file_name().to_string_lossy().starts_with("belljar."));
     println!("cgroups left: {}; children left: {}", left.count(), children());
+    let Ok(played) = played else { return ExitCode::FAILURE };
     match played {
         Ok(evidence) if json => {
-            println!("{}", serde_json::to_string(&evidence).unwrap_or_default())
+            println!("{}", serde_json::to_string(&evidence).unwrap_or_default());
         }
         Ok(evidence) => print!("{}", summary(&evidence)),
         Err(error) => {

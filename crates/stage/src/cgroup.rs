@@ -68,9 +68,9 @@ impl Controller {
 pub enum CgroupError {
     /// The kernel has no such controller, or has given it away.
     #[error(
-        "cgroup `{cgroup}` needs the controller `{}`, and {root} has only `{present}`: run on a kernel \
-         with {}, and without cgroup v1 mounts that hold the controller",
-        controller.name(), controller.option()
+        "{} needs the controller `{}`, and {root} has only `{present}`: run on a kernel with {}, and \
+         without cgroup v1 mounts that hold the controller",
+        shown(cgroup), controller.name(), controller.option()
     )]
     NoController {
         /// The cgroup.
@@ -102,7 +102,7 @@ pub enum CgroupError {
     #[error("there is a cgroup `{0}` already")]
     Exists(String),
     /// The kernel refused.
-    #[error("cannot {attempt} cgroup `{cgroup}` ({path}): {source}")]
+    #[error("cannot {attempt} {} ({path}): {source}", shown(cgroup))]
     Refused {
         /// What was tried, as in "write `150` to cpu.weight of".
         attempt: String,
@@ -114,7 +114,7 @@ pub enum CgroupError {
         source: io::Error,
     },
     /// It did not happen in time.
-    #[error("cgroup `{cgroup}` did not {event} within {waited:?}: cgroup.events says `{said}`")]
+    #[error("{} did not {event} within {waited:?}: cgroup.events says `{said}`", shown(cgroup))]
     Late {
         /// The cgroup.
         cgroup: String,
@@ -463,6 +463,15 @@ impl Drop for Tree {
     }
 }
 
+/// A cgroup in an error.
+fn shown(cgroup: &str) -> String {
+    if cgroup.is_empty() {
+        "the scenario's root cgroup".to_owned()
+    } else {
+        format!("cgroup `{cgroup}`")
+    }
+}
+
 /// A cgroup's parent; the root's name is empty.
 pub(crate) fn parent(cgroup: &str) -> &str {
     cgroup.rsplit_once('/').map_or("", |(parent, _)| parent)
@@ -594,8 +603,9 @@ mod tests {
         assert_eq!(
             error,
             format!(
-                "cgroup `` needs the controller `memory`, and {root} has only `cpuset cpu`: run on a \
-                 kernel with CONFIG_MEMCG, and without cgroup v1 mounts that hold the controller"
+                "the scenario's root cgroup needs the controller `memory`, and {root} has only `cpuset \
+                 cpu`: run on a kernel with CONFIG_MEMCG, and without cgroup v1 mounts that hold the \
+                 controller"
             )
         );
         for name in ["", "/a", "a/", "..", "a/../b", "a/_workers", "a\nb"] {

@@ -44,10 +44,9 @@ impl LogLine {
     /// memory of the whole machine, or an error of sched_ext.
     #[must_use]
     pub fn is_trouble(&self) -> bool {
-        const BEGINNINGS: [&str; 7] = [
+        const BEGINNINGS: [&str; 6] = [
             "WARNING: ",
             "BUG: ",
-            "Oops: ",
             "Oops",
             "Kernel panic",
             "general protection fault",

@@ -21,8 +21,11 @@ const TAIL_BYTES: usize = 4 << 20;
 const REPORT_BYTES: usize = 16 << 10;
 /// How often sysfs is asked, which does not tell of changes by itself.
 const POLL: Duration = Duration::from_millis(5);
-/// How long a scheduler may take to go after each way of asking it to.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long a scheduler may take to go when it is asked to. On a slow machine under load real ones
+/// take seconds.
+const GRACE: Duration = Duration::from_secs(20);
+/// How long it may take after SIGTERM, and the kernel to put it out.
+const SHORT_GRACE: Duration = Duration::from_secs(5);
 
 /// A scheduler that a test brings along.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +90,7 @@ pub(crate) fn attach_while(
         return Err(not_begun(SchedulerEnd::Unsupported { missing }));
     }
     // One that has just gone may still be on its way out.
-    if sched_ext.state() == "enabled" || !until_disabled(sched_ext, clock::after(GRACE)) {
+    if sched_ext.state() == "enabled" || !until_disabled(sched_ext, clock::after(SHORT_GRACE)) {
         let (state, ops) = (sched_ext.state(), sched_ext.ops());
         return Err(not_started(format!("another scheduler is attached: `{ops}` is {state}")));
     }
@@ -212,8 +215,8 @@ impl Attached {
         }
     }
 
-    /// Asks it to go and sees to it that it does: SIGINT, then SIGTERM, then SIGKILL, 5 s for each. Should
-    /// the kernel then still have it, SysRq-S takes it out.
+    /// Asks it to go and sees to it that it does: SIGINT, after 20 s SIGTERM, after 5 s more SIGKILL.
+    /// Should the kernel then still have it, SysRq-S takes it out.
     #[must_use]
     pub fn detach(mut self) -> SchedulerReport {
         self.count_events();
@@ -233,21 +236,21 @@ impl Attached {
         // One that never attached is not asked: there is nothing to wait for.
         let is_attached = self.report.attached_ns.is_some();
         self.asked = !was_out && is_attached;
-        for signal in [Signal::INT, Signal::TERM].into_iter().filter(|_| is_attached) {
-            if self.process.end().is_none() {
+        for (signal, grace) in [(Signal::INT, GRACE), (Signal::TERM, SHORT_GRACE)] {
+            if is_attached && self.process.end().is_none() {
                 self.process.signal(signal);
-                self.process.wait(clock::after(GRACE));
+                self.process.wait(clock::after(grace));
             }
         }
         if self.process.end().is_none() {
             self.killed = !was_out;
             self.process.kill();
         }
-        if !until_disabled(&self.sched_ext, clock::after(GRACE)) {
+        if !until_disabled(&self.sched_ext, clock::after(SHORT_GRACE)) {
             // Documented in sched-ext.rst: it returns all tasks to the fair class. Where even this
             // fails the next attach tells.
             let _ = std::fs::write(&self.sched_ext.sysrq, "S");
-            until_disabled(&self.sched_ext, clock::after(GRACE));
+            until_disabled(&self.sched_ext, clock::after(SHORT_GRACE));
         }
         self.process.pump();
         self.log.read();

@@ -241,6 +241,9 @@ impl<'a> Stage<'a> {
         let held_ns = clock::now_ns();
         self.troupes.iter_mut().for_each(|troupe| troupe.crew.begin_slice(number));
         self.held = Some(number);
+        if let Some(evidence) = self.evidence.steps.last_mut() {
+            (evidence.held_ns, evidence.rounds) = (held_ns, 1);
+        }
         self.tell(Event::Held { step: number });
         let until_ns = held_ns.saturating_add(clock::ns(step.hold.time(self.duration)));
         let mut rounds = 1;
@@ -261,7 +264,7 @@ impl<'a> Stage<'a> {
             scheduler.count_events();
         }
         if let Some(evidence) = self.evidence.steps.last_mut() {
-            (evidence.held_ns, evidence.ended_ns, evidence.rounds) = (held_ns, ended_ns, rounds);
+            (evidence.ended_ns, evidence.rounds) = (ended_ns, rounds);
         }
         self.take_down(Some(number)).map_err(at)?;
         self.step = None;
@@ -278,6 +281,11 @@ impl<'a> Stage<'a> {
         self.end_troupes(|_| true, false);
         self.end_payloads(|_| true);
         self.evidence.ended_ns = clock::now_ns();
+        if let Some(cut) = self.evidence.steps.last_mut().filter(|step| step.ended_ns == 0) {
+            // Something ended play before the end of its hold.
+            cut.ended_ns = self.evidence.ended_ns;
+            cut.held_ns = if self.held.is_some() { cut.held_ns } else { cut.ended_ns };
+        }
         // A scheduler that lets nobody run keeps what was killed from ending: it goes first.
         self.end_scheduler();
         self.remove_groups(|_| true).map_err(failed)?;
