@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use belljar_scenario::{Policy, Work, WorkPhase, Workers};
+use belljar_scenario::{
+    AluWidth, Futex, MemoryFlags, MemoryPolicy, Policy, SchbenchParameters, TaobenchParameters,
+    Work, WorkPhase, Workers,
+};
 use belljar_topology::{CpuId, CpuSet, Topology};
 use belljar_verdict::evidence::{WorkerEnd, WorkerReport};
 use belljar_workload::{Crew, Order, StartError};
@@ -234,4 +237,104 @@ fn workers_are_what_they_are_declared() {
     crew.release();
     crew.stop(false, LONG);
     assert!(crew.reports().iter().all(|report| report.comm == "named"));
+}
+
+#[test]
+fn parameters_that_change_the_way_make_progress_too() {
+    let ms = Duration::from_millis(1);
+    let schbench = SchbenchParameters { cache_bytes: 16 << 10, ..SchbenchParameters::default() };
+    let taobench = TaobenchParameters { cache_bytes: 1 << 20, ..TaobenchParameters::default() };
+    let works = [
+        Work::WakeChain { depth: 3, futex: true, hop: ms / 10 },
+        Work::PriorityInversion {
+            high: 2,
+            medium: 1,
+            low: 2,
+            hold: 4096,
+            work: 64,
+            futex: Futex::Pi,
+        },
+        Work::IdleChurn { busy: ms, sleep: ms, precise: true },
+        Work::NetTraffic { interval: ms, bytes: 1500 },
+        Work::AsymmetricWaker {
+            waker: Policy::Batch,
+            wakee: Policy::Fifo { priority: 3 },
+            burst: 64,
+        },
+        Work::Schbench {
+            parameters: SchbenchParameters { skip_locking: true, message_threads: 2, ..schbench },
+        },
+        Work::Schbench {
+            parameters: SchbenchParameters {
+                split_percent: Some(50),
+                pipe_transfer_bytes: 100_000,
+                requests_per_sec: 200,
+                ..schbench
+            },
+        },
+        Work::Schbench {
+            parameters: SchbenchParameters { auto_rps: 30, worker_threads: 3, ..schbench },
+        },
+        Work::Taobench {
+            parameters: TaobenchParameters {
+                slow_p99: ms,
+                arrival: ms / 2,
+                client_threads: 3,
+                ..taobench
+            },
+        },
+    ];
+    for work in works {
+        let size = work.group_size();
+        let count = if size.fits(1) { 1 } else { size.together(2) };
+        play(&Workers::exactly(count, work), count).iter().for_each(check);
+    }
+}
+
+#[test]
+fn arithmetic_is_as_wide_as_declared_or_refused() {
+    let (avx2, avx512) = (is_x86_feature_detected!("avx2"), is_x86_feature_detected!("avx512f"));
+    for (width, there) in [
+        (AluWidth::Scalar, Some(true)),
+        (AluWidth::Vec128, Some(true)),
+        (AluWidth::Vec256, Some(avx2)),
+        (AluWidth::Vec512, Some(avx512)),
+        // Whether the kernel lets it be used is not known here.
+        (AluWidth::Amx, None),
+        (AluWidth::Widest, Some(true)),
+    ] {
+        let report = play(&Workers::exactly(1, Work::AluHot { width }), 1).remove(0);
+        match &report.end {
+            WorkerEnd::Failed { error } => {
+                assert_ne!(there, Some(true), "{width:?}: {report:#?}");
+                assert!(error.starts_with("this CPU has no "), "{error}");
+            }
+            _ => {
+                assert_ne!(there, Some(false), "{width:?}: {report:#?}");
+                check(&report);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_only_root_may_declare_works_for_root_and_is_refused_otherwise() {
+    let us = Duration::from_micros;
+    let deadline = Policy::Deadline { runtime: us(200), deadline: us(5_000), period: us(10_000) };
+    let spin = || Workers::exactly(1, Work::SpinWait);
+    let is_root = rustix::process::geteuid().is_root();
+    for workers in [spin().policy(deadline), spin().nice(-5), spin().user(65534, 65534)] {
+        let report = play(&workers, 1).remove(0);
+        if is_root {
+            check(&report);
+        } else {
+            assert!(matches!(report.end, WorkerEnd::NotStarted { .. }), "{report:#?}");
+        }
+    }
+    let flags = MemoryFlags::None;
+    let memory = MemoryPolicy::Bind { nodes: vec![0], flags };
+    play(&spin().memory(memory), 1).iter().for_each(check);
+    let nowhere = MemoryPolicy::Bind { nodes: vec![9999], flags };
+    let report = play(&spin().memory(nowhere), 1).remove(0);
+    assert!(matches!(report.end, WorkerEnd::NotStarted { .. }), "{report:#?}");
 }
