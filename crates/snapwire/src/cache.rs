@@ -70,10 +70,12 @@ impl CachedSnapshot {
         })
     }
 
+    #[inline]
     fn part(&self, range: &Range<u32>) -> &[u8] {
         self.payload.get(range.start as usize..range.end as usize).unwrap_or_default()
     }
 
+    #[inline]
     fn read(&self, place: &Place) -> SnapshotItem<'_> {
         SnapshotItem {
             hash: place.hash,
@@ -85,6 +87,7 @@ impl CachedSnapshot {
     }
 
     /// The cgroup of this hash and name, in constant time.
+    #[inline]
     pub fn get(&self, hash: u32, name: &[u8]) -> Option<SnapshotItem<'_>> {
         let slot = self.hasher.hash_one((hash, name));
         let is_it = |number: &u32| {
@@ -121,6 +124,18 @@ impl CachedSnapshot {
     }
 }
 
+/// Looks into a [`SnapshotCache`] and keeps the snapshot that it saw last.
+#[derive(Clone, Debug)]
+pub struct CacheReader(arc_swap::Cache<Arc<ArcSwap<CachedSnapshot>>, Arc<CachedSnapshot>>);
+
+impl CacheReader {
+    /// The snapshot as it is now.
+    #[inline]
+    pub fn load(&mut self) -> &CachedSnapshot {
+        self.0.load()
+    }
+}
+
 /// How a cache fares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheStatus {
@@ -149,7 +164,7 @@ pub struct CacheStatus {
 #[derive(Debug)]
 pub struct SnapshotCache {
     client: Mutex<Client<CgroupsSnapshot>>,
-    snapshot: ArcSwap<CachedSnapshot>,
+    snapshot: Arc<ArcSwap<CachedSnapshot>>,
     successes: AtomicU64,
     failures: AtomicU64,
     connection: ArcSwap<State>,
@@ -163,7 +178,7 @@ impl SnapshotCache {
     pub fn new(endpoint: &Endpoint, config: &ClientConfig) -> SnapshotCache {
         SnapshotCache {
             client: Mutex::new(Client::new(endpoint, config)),
-            snapshot: ArcSwap::default(),
+            snapshot: Arc::default(),
             successes: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             connection: ArcSwap::default(),
@@ -226,6 +241,12 @@ impl SnapshotCache {
     /// is cheaper than asking each time, and all of them see the same snapshot.
     pub fn load(&self) -> Guard<Arc<CachedSnapshot>> {
         self.snapshot.load()
+    }
+
+    /// A reader of one thread's own. For single look-ups it is the cheapest: it only looks whether
+    /// the snapshot is still the one that it has.
+    pub fn reader(&self) -> CacheReader {
+        CacheReader(arc_swap::Cache::new(Arc::clone(&self.snapshot)))
     }
 
     /// The snapshot as it is now, to keep.

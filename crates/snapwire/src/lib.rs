@@ -22,7 +22,7 @@ mod sync {
 }
 
 pub use buffer::Buffer;
-pub use cache::{CacheStatus, CachedSnapshot, SnapshotCache};
+pub use cache::{CacheReader, CacheStatus, CachedSnapshot, SnapshotCache};
 pub use client::{Client, ClientConfig, ClientStatus, LookupMax, Responses, State};
 pub use endpoint::{Endpoint, SessionId};
 pub use error::{Error, RegionProblem};

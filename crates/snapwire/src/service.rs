@@ -99,6 +99,7 @@ pub struct NumberReply<'b> {
 
 impl NumberReply<'_> {
     /// Answers this. Without it the answer is 0.
+    #[inline]
     pub fn set(&mut self, number: u64) {
         self.number = number;
     }
@@ -111,10 +112,12 @@ impl Service for Increment {
     type Reply<'r, 'b> = NumberReply<'b>;
     type Response<'a> = u64;
 
+    #[inline]
     fn encode(ask: &u64, payload: &mut [u8]) -> Result<usize, BuildError> {
         increment::encode(*ask, payload)
     }
 
+    #[inline]
     fn open<'b>(
         request: &[u8],
         payload: &'b mut [u8],
@@ -123,10 +126,12 @@ impl Service for Increment {
         Ok((number, NumberReply { payload, number: 0 }))
     }
 
+    #[inline]
     fn finish(reply: NumberReply<'_>) -> Result<Answer, BuildError> {
         increment::encode(reply.number, reply.payload).map(Answer::Written)
     }
 
+    #[inline]
     fn decode_response(payload: &[u8]) -> Result<u64, Malformed> {
         increment::decode(payload)
     }

@@ -81,6 +81,12 @@ fn what_was_there_stays_when_the_service_fails() {
         assert_eq!(old.len(), 1000, "who holds the old one has it still");
         // The same again is not built again.
         let seven = cache.snapshot();
+        let mut reader = cache.reader();
+        assert_eq!(reader.load().len(), 7);
+        items.store(8, Ordering::Release);
+        cache.refresh().unwrap();
+        assert_eq!((reader.load().len(), seven.len()), (8, 7));
+        let seven = cache.snapshot();
         cache.refresh().unwrap();
         assert!(Arc::ptr_eq(&seven, &cache.snapshot()));
     }

@@ -60,7 +60,11 @@ impl Words {
             if let Some(signal) = lane.asleep(seen) {
                 // The kernel compares and enqueues in one step.
                 let queue = self.queue.lock().unwrap();
-                if self.signal.load(Ordering::SeqCst) == signal {
+                let now = match with_waiters {
+                    true => self.seq.load(Ordering::SeqCst) as u32,
+                    false => self.signal.load(Ordering::SeqCst),
+                };
+                if now == signal {
                     drop(self.woken.wait(queue).unwrap());
                 }
             }

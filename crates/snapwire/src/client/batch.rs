@@ -50,8 +50,8 @@ impl<S: Batchable> Client<S> {
             }
             Ok(builder.finish().0)
         })?;
-        let abort = self.abort_handle();
-        let mut patience = Patience::new(self.link.config().timeout).with_abort(&abort);
+        let timeout = self.link.config().timeout;
+        let mut patience = Patience::new(timeout).with_abort(&self.abort);
         let outgoing = Outgoing { code: S::CODE, batch: Some(count) };
         self.link.call(outgoing, &mut patience, |payload| {
             Batch::new(payload, count)?;

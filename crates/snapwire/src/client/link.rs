@@ -65,7 +65,7 @@ pub(crate) struct Outgoing {
 }
 
 impl Link {
-    pub(crate) fn new(endpoint: &Endpoint, config: &ClientConfig) -> Link {
+    pub(crate) fn new(endpoint: &Endpoint, config: &ClientConfig, abort: &AbortHandle) -> Link {
         let or = |value, default| if value == 0 { default } else { value };
         Link {
             endpoint: endpoint.clone(),
@@ -73,7 +73,7 @@ impl Link {
             session: None,
             state: State::Disconnected,
             status: ClientStatus::default(),
-            abort: AbortHandle::new(),
+            abort: abort.clone(),
             request_bytes: or(config.offer.request.payload_bytes, Offer::REQUEST_BYTES),
             response_bytes: or(config.offer.response.payload_bytes, Offer::RESPONSE_BYTES),
             without_shm: false,
@@ -84,10 +84,6 @@ impl Link {
 
     pub(crate) fn config(&self) -> &ClientConfig {
         &self.config
-    }
-
-    pub(crate) fn abort_handle(&self) -> &AbortHandle {
-        &self.abort
     }
 
     pub(crate) fn status(&self) -> ClientStatus {

@@ -33,6 +33,7 @@ const REQUEST_ROOM: usize = 4096;
 #[derive(Debug)]
 pub struct Client<S: Service> {
     link: Link,
+    abort: AbortHandle,
     /// Where the parts of a look-up are put together.
     stitched: Vec<u8>,
     service: PhantomData<fn() -> S>,
@@ -41,8 +42,9 @@ pub struct Client<S: Service> {
 impl<S: Service> Client<S> {
     /// A client that is not connected.
     pub fn new(endpoint: &Endpoint, config: &ClientConfig) -> Client<S> {
-        let link = Link::new(endpoint, config);
-        Client { link, stitched: Vec::new(), service: PhantomData }
+        let abort = AbortHandle::new();
+        let link = Link::new(endpoint, config, &abort);
+        Client { link, abort, stitched: Vec::new(), service: PhantomData }
     }
 
     /// Connects, unless it is connected already or trying would not help. Says whether the state
@@ -74,7 +76,7 @@ impl<S: Service> Client<S> {
 
     /// Calls off this client's calls, from any thread.
     pub fn abort_handle(&self) -> AbortHandle {
-        self.link.abort_handle().clone()
+        self.abort.clone()
     }
 
     /// Drops the connection.
@@ -101,8 +103,7 @@ impl<S: Service> Client<S> {
         timeout: Duration,
     ) -> Result<S::Response<'_>, Error> {
         self.encode(|room| S::encode(&ask, room))?;
-        let abort = self.link.abort_handle().clone();
-        let mut patience = Patience::new(timeout).with_abort(&abort);
+        let mut patience = Patience::new(timeout).with_abort(&self.abort);
         let outgoing = Outgoing { code: S::CODE, batch: None };
         self.link.call(outgoing, &mut patience, |payload| {
             S::decode_response(payload)?;

@@ -16,6 +16,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    #[inline]
     pub(crate) fn of(bytes: &[u8; ENTRY_LEN]) -> Entry {
         let [a, b, c, d, e, f, g, h] = *bytes;
         Entry {
@@ -24,6 +25,7 @@ impl Entry {
         }
     }
 
+    #[inline]
     pub(crate) fn encode(offset: usize, length: usize) -> [u8; ENTRY_LEN] {
         let [a, b, c, d] = wire_len(offset).to_ne_bytes();
         let [e, f, g, h] = wire_len(length).to_ne_bytes();
@@ -31,6 +33,7 @@ impl Entry {
     }
 
     /// Aligned, and inside what is packed after the directory.
+    #[inline]
     pub(crate) fn check(self, packed_len: usize, what: &'static str) -> Result<(), Malformed> {
         if !self.offset.is_multiple_of(8) {
             return Err(Malformed::new(Fault::BadAlignment, what));
@@ -59,6 +62,7 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// [`Fault::Truncated`] when the directory is not all there, [`Fault::BadAlignment`] and
     /// [`Fault::OutOfBounds`] for an entry.
+    #[inline]
     pub fn new(payload: &'a [u8], item_count: u32) -> Result<Batch<'a>, Malformed> {
         let batch = Batch::again(payload, item_count)?;
         for entry in batch.directory {
@@ -68,6 +72,7 @@ impl<'a> Batch<'a> {
     }
 
     /// A view of a batch whose directory was checked before.
+    #[inline]
     pub(crate) fn again(payload: &'a [u8], item_count: u32) -> Result<Batch<'a>, Malformed> {
         let (directory, packed) = split_directory(payload, item_count, WHAT)?;
         Ok(Batch { directory, packed })
@@ -84,12 +89,14 @@ impl<'a> Batch<'a> {
     }
 
     /// The bytes of an item, or nothing when there are not so many.
+    #[inline]
     pub fn item(&self, index: usize) -> Option<&'a [u8]> {
         let entry = Entry::of(self.directory.get(index)?);
         self.packed.get(entry.offset..entry.offset + entry.length)
     }
 
     /// The items in order.
+    #[inline]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
         let Batch { directory, packed } = *self;
         directory.iter().map(move |entry| {
@@ -101,6 +108,7 @@ impl<'a> Batch<'a> {
 }
 
 /// The directory at the start of some bytes, and what follows it.
+#[inline]
 pub(crate) fn split_directory<'a>(
     bytes: &'a [u8],
     item_count: u32,
@@ -143,26 +151,31 @@ impl<'a> Packer<'a> {
         Ok(Packer { bytes, directory_at, packed_at, end: packed_at, count: 0, what })
     }
 
+    #[inline]
     pub(crate) fn count(&self) -> usize {
         self.count
     }
 
     /// How many items the directory has room for.
+    #[inline]
     pub(crate) fn max_items(&self) -> usize {
         (self.packed_at - self.directory_at) / ENTRY_LEN
     }
 
     /// How long an item could be that comes next.
+    #[inline]
     pub(crate) fn room(&self) -> usize {
         self.bytes.len().saturating_sub(self.next_at())
     }
 
+    #[inline]
     fn next_at(&self) -> usize {
         self.packed_at + align8(self.end - self.packed_at)
     }
 
     /// Where the next item may be written: everything that is left. Follow it with
     /// [`Packer::commit`].
+    #[inline]
     pub(crate) fn slot(&mut self) -> Result<&mut [u8], BuildError> {
         if self.count == self.max_items() {
             let (expected, found) = (self.count, self.count + 1);
@@ -173,6 +186,7 @@ impl<'a> Packer<'a> {
     }
 
     /// Makes an item of the first bytes of what [`Packer::slot`] gave.
+    #[inline]
     pub(crate) fn commit(&mut self, length: usize) {
         let start = self.next_at();
         self.bytes[self.end..start].fill(0);

@@ -1,11 +1,13 @@
 //! Integers in bytes, in host byte order, as the contract says: both sides are one host.
 
 /// The `u16` at `at`, or nothing when it is not all there.
+#[inline]
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 /// The `u64` at `at`, or nothing when it is not all there.
+#[inline]
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
@@ -80,11 +82,13 @@ impl<const N: usize> Writer<N> {
 }
 
 /// The next multiple of 8.
+#[inline]
 pub(crate) const fn align8(length: usize) -> usize {
     (length + 7) & !7
 }
 
 /// A length as the wire has it. What is longer than 4 GiB never fits a buffer of ours.
+#[inline]
 pub(crate) fn wire_len(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }

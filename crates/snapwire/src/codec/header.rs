@@ -1,6 +1,6 @@
 //! The 32 bytes before every message.
 
-use super::bytes::{Fixed, Writer};
+use super::bytes::Fixed;
 use super::fault::{Fault, Malformed};
 use std::fmt;
 
@@ -190,18 +190,19 @@ impl Header {
 
     /// The header's bytes.
     pub fn encode(&self) -> [u8; HEADER_LEN] {
-        Writer::new()
-            .u32(MESSAGE_MAGIC)
-            .u16(VERSION)
-            .u16(HEADER_LEN as u16)
-            .u16(self.kind as u16)
-            .u16(if self.batch { BATCH } else { 0 })
-            .u16(self.code.0)
-            .u16(self.status.0)
-            .u32(self.payload_len)
-            .u32(self.item_count)
-            .u64(self.message_id)
-            .done()
+        // Written out, since every message has one: constant offsets become a few wide stores.
+        let mut bytes = [0; HEADER_LEN];
+        bytes[0..4].copy_from_slice(&MESSAGE_MAGIC.to_ne_bytes());
+        bytes[4..6].copy_from_slice(&VERSION.to_ne_bytes());
+        bytes[6..8].copy_from_slice(&(HEADER_LEN as u16).to_ne_bytes());
+        bytes[8..10].copy_from_slice(&(self.kind as u16).to_ne_bytes());
+        bytes[10..12].copy_from_slice(&(if self.batch { BATCH } else { 0 }).to_ne_bytes());
+        bytes[12..14].copy_from_slice(&self.code.0.to_ne_bytes());
+        bytes[14..16].copy_from_slice(&self.status.0.to_ne_bytes());
+        bytes[16..20].copy_from_slice(&self.payload_len.to_ne_bytes());
+        bytes[20..24].copy_from_slice(&self.item_count.to_ne_bytes());
+        bytes[24..32].copy_from_slice(&self.message_id.to_ne_bytes());
+        bytes
     }
 }
 

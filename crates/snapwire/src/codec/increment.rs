@@ -7,6 +7,7 @@ use super::fault::{BuildError, Fault, Malformed};
 ///
 /// # Errors
 /// [`Fault::Truncated`] below 8 bytes.
+#[inline]
 pub fn decode(payload: &[u8]) -> Result<u64, Malformed> {
     u64_at(payload, 0).ok_or(Malformed::new(Fault::Truncated, "INCREMENT"))
 }
@@ -15,6 +16,7 @@ pub fn decode(payload: &[u8]) -> Result<u64, Malformed> {
 ///
 /// # Errors
 /// [`BuildError::Overflow`] when there are fewer than 8 bytes.
+#[inline]
 pub fn encode(number: u64, payload: &mut [u8]) -> Result<usize, BuildError> {
     let room = payload.len();
     let target = payload.first_chunk_mut().ok_or(BuildError::overflow("INCREMENT", 8, room))?;

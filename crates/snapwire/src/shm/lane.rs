@@ -19,7 +19,8 @@ pub(crate) struct Lane<'a> {
     pub(crate) seq: &'a AtomicU64,
     /// The length of the last.
     pub(crate) len: &'a AtomicU32,
-    /// What a reader sleeps on.
+    /// What a reader sleeps on. In the profile with waiters these are the lower four bytes of the
+    /// number, so that nothing more needs to be written; here they are only an address then.
     pub(crate) signal: &'a AtomicU32,
     /// Whether a reader sleeps. Without it every message wakes.
     pub(crate) waiting: Option<&'a AtomicU32>,
@@ -32,10 +33,12 @@ impl Lane<'_> {
     pub(crate) fn publish(&self, seq: u64, len: u32) -> bool {
         self.len.store(len, Ordering::Release);
         self.seq.store(seq, Ordering::Release);
-        // Any other value than before does, and there is one writer.
-        self.signal.store(seq as u32, Ordering::Release);
         match self.waiting {
-            None => true,
+            None => {
+                // Any other value than before does, and there is one writer.
+                self.signal.store(seq as u32, Ordering::Release);
+                true
+            }
             Some(waiting) => {
                 fence(Ordering::SeqCst);
                 waiting.load(Ordering::Relaxed) != 0
@@ -63,11 +66,14 @@ impl Lane<'_> {
     /// Announces that the reader goes to sleep. Returns what the signal must still be, or nothing
     /// when there is a message after number `seen` by now. Follow it with [`Lane::awake`].
     pub(crate) fn asleep(&self, seen: u64) -> Option<u32> {
-        if let Some(waiting) = self.waiting {
-            waiting.store(1, Ordering::Relaxed);
-            fence(Ordering::SeqCst);
-        }
-        let signal = self.signal.load(Ordering::Acquire);
+        let signal = match self.waiting {
+            None => self.signal.load(Ordering::Acquire),
+            Some(waiting) => {
+                waiting.store(1, Ordering::Relaxed);
+                fence(Ordering::SeqCst);
+                seen as u32
+            }
+        };
         (!self.is_published(seen)).then_some(signal)
     }
 

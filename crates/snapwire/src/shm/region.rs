@@ -11,9 +11,15 @@
 //! | 48, 52 | 4, 4 | their lengths |
 //! | 56, 60 | 4, 4 | the words that readers sleep on |
 //!
-//! In the profile with waiters the last six are not used. Each direction has a cache line of its
-//! own instead, at 64 and 128: number (8), length (4), signal (4), whether a reader sleeps (4).
-//! The areas follow.
+//! In the profile with waiters the last six are not used. What a reader spins on is written once
+//! for a message there, and has a cache line of its own; the length is in the line where the
+//! message begins. A message of up to 48 bytes moves two lines.
+//!
+//! | offset | size | field |
+//! | --- | --- | --- |
+//! | 64, 72 | 8, 4 | requests: number, on whose lower half readers sleep; whether one does |
+//! | 128, 136 | 8, 4 | responses: likewise |
+//! | 192 | | areas; each begins with the message's length (4), and the message follows at 16 |
 
 use super::lane::Lane;
 use super::map::Map;
@@ -35,6 +41,8 @@ const REGION_HEADER_LEN: usize = 64;
 const ALIGNMENT: u32 = 64;
 /// Where areas begin in the profile with waiters.
 const WAITERS_AREAS_AT: u32 = 192;
+/// Where the message begins in an area of that profile.
+const WAITERS_MESSAGE_AT: u32 = 16;
 
 /// One direction: its words and its area.
 #[derive(Clone, Copy, Debug)]
@@ -97,10 +105,10 @@ struct Layout {
 
 impl Layout {
     /// Areas for these payloads.
-    fn for_payloads(areas_at: u32, request: u32, response: u32) -> Option<Layout> {
-        let area = |payload: u32| {
-            payload.checked_add(HEADER_LEN as u32)?.checked_next_multiple_of(ALIGNMENT)
-        };
+    fn for_payloads(profile: Profiles, request: u32, response: u32) -> Option<Layout> {
+        let areas_at = areas_at(profile);
+        let before = message_at(profile) + HEADER_LEN as u32;
+        let area = |payload: u32| payload.checked_add(before)?.checked_next_multiple_of(ALIGNMENT);
         let (request_capacity, response_capacity) = (area(request)?, area(response)?);
         let response_at = areas_at.checked_add(request_capacity)?;
         response_at.checked_add(response_capacity)?;
@@ -201,6 +209,10 @@ impl RegionHeader {
     }
 }
 
+fn message_at(profile: Profiles) -> u32 {
+    if profile == Profiles::SHM_WAITERS { WAITERS_MESSAGE_AT } else { 0 }
+}
+
 fn areas_at(profile: Profiles) -> u32 {
     if profile == Profiles::SHM_WAITERS { WAITERS_AREAS_AT } else { REGION_HEADER_LEN as u32 }
 }
@@ -229,7 +241,7 @@ impl Region {
 
     fn try_create(endpoint: &Endpoint, terms: &Terms) -> Result<Region, RegionProblem> {
         let (request, response) = (terms.request.payload_bytes, terms.response.payload_bytes);
-        let layout = Layout::for_payloads(areas_at(terms.profile), request, response)
+        let layout = Layout::for_payloads(terms.profile, request, response)
             .ok_or(RegionProblem::TooLarge)?;
         let directory = run_dir(endpoint).map_err(|error| RegionProblem::Io(error.into()))?;
         let name = endpoint.region_name(terms.session);
@@ -288,14 +300,22 @@ impl Region {
         let Layout { request_at, request_capacity, response_at, response_capacity } = header.layout;
         let waiters = profile == Profiles::SHM_WAITERS;
         let direction = |way: Way, area: u32, capacity: u32| {
-            let (index, line) = match way {
-                Way::Request => (0, 64),
-                Way::Response => (1, 128),
+            let index = match way {
+                Way::Request => 0,
+                Way::Response => 1,
             };
             let (area, capacity) = (area as usize, capacity as usize);
             if waiters {
-                let (seq, len, signal) = (line, line + 8, line + 12);
-                Direction { seq, len, signal, waiting: Some(line + 16), area, capacity }
+                let (seq, before) = (64 + 64 * index, WAITERS_MESSAGE_AT as usize);
+                let lower_half = if cfg!(target_endian = "little") { 0 } else { 4 };
+                Direction {
+                    seq,
+                    len: area,
+                    signal: seq + lower_half,
+                    waiting: Some(seq + 8),
+                    area: area + before,
+                    capacity: capacity - before,
+                }
             } else {
                 let (seq, len, signal) = (32 + 8 * index, 48 + 4 * index, 56 + 4 * index);
                 Direction { seq, len, signal, waiting: None, area, capacity }
