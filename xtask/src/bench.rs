@@ -3,8 +3,11 @@
 use crate::program;
 use anyhow::Result;
 
-/// Runs the benchmark of machines, forks and suites, with its own arguments.
-pub(crate) fn vm(arguments: &[&str]) -> Result<()> {
-    let words = ["run", "-q", "-p", "bench-vm", "--"].into_iter().chain(arguments.iter().copied());
+/// Runs `bench-vm`, of machines, forks and suites, or `bench-scenario`, of scenarios and schedulers,
+/// with their own arguments.
+pub(crate) fn machines(program: &str, arguments: &[&str]) -> Result<()> {
+    let words = ["run", "-q", "-p", "bench-vm", "--bin", program, "--"]
+        .into_iter()
+        .chain(arguments.iter().copied());
     program::run(&mut program::cargo(words))
 }

@@ -5,18 +5,21 @@ use std::fmt;
 
 /// Measured values, in ascending order.
 #[derive(Debug)]
-pub(crate) struct Samples(Vec<f64>);
+pub struct Samples(Vec<f64>);
 
 impl Samples {
     /// Measures `runs` times.
-    pub(crate) fn of(runs: u32, mut measure: impl FnMut(u32) -> Result<f64>) -> Result<Samples> {
+    ///
+    /// # Errors
+    /// Those of the measurement.
+    pub fn of(runs: u32, mut measure: impl FnMut(u32) -> Result<f64>) -> Result<Samples> {
         let mut values = (0..runs).map(&mut measure).collect::<Result<Vec<f64>>>()?;
         values.sort_by(f64::total_cmp);
         Ok(Samples(values))
     }
 
     /// The middle one, or the mean of the two in the middle.
-    pub(crate) fn median(&self) -> f64 {
+    pub fn median(&self) -> f64 {
         let middle = self.0.len() / 2;
         if self.0.len() % 2 == 1 {
             self.0[middle]
@@ -26,14 +29,14 @@ impl Samples {
     }
 
     /// The value that `percent` of all do not exceed (nearest rank).
-    pub(crate) fn percentile(&self, percent: usize) -> f64 {
+    pub fn percentile(&self, percent: usize) -> f64 {
         self.0[(self.0.len() * percent).div_ceil(100) - 1]
     }
 }
 
 /// A figure. [`fmt::Display`] is a row of a table.
 #[derive(Debug)]
-pub(crate) struct Figure {
+pub struct Figure {
     key: &'static str,
     meaning: &'static str,
     unit: &'static str,
@@ -45,38 +48,48 @@ pub(crate) struct Figure {
 
 impl Figure {
     /// One in seconds.
-    pub(crate) fn seconds(key: &'static str, meaning: &'static str, target: f64) -> Figure {
+    pub fn seconds(key: &'static str, meaning: &'static str, target: f64) -> Figure {
         Figure { key, meaning, unit: " s", target, value: 0.0, range: (0.0, 0.0), runs: 0 }
     }
 
     /// One in milliseconds.
-    pub(crate) fn milliseconds(key: &'static str, meaning: &'static str, target: f64) -> Figure {
+    pub fn milliseconds(key: &'static str, meaning: &'static str, target: f64) -> Figure {
         Figure { unit: " ms", ..Figure::seconds(key, meaning, target) }
     }
 
+    /// One in microseconds.
+    pub fn microseconds(key: &'static str, meaning: &'static str, target: f64) -> Figure {
+        Figure { unit: " us", ..Figure::seconds(key, meaning, target) }
+    }
+
+    /// One that is times another.
+    pub fn ratio(key: &'static str, meaning: &'static str, target: f64) -> Figure {
+        Figure { unit: "x", ..Figure::seconds(key, meaning, target) }
+    }
+
     /// One in MiB.
-    pub(crate) fn mebibytes(key: &'static str, meaning: &'static str, target: f64) -> Figure {
+    pub fn mebibytes(key: &'static str, meaning: &'static str, target: f64) -> Figure {
         Figure { unit: " MiB", ..Figure::seconds(key, meaning, target) }
     }
 
     /// A plain number.
-    pub(crate) fn count(key: &'static str, meaning: &'static str, target: f64) -> Figure {
+    pub fn count(key: &'static str, meaning: &'static str, target: f64) -> Figure {
         Figure { unit: "", ..Figure::seconds(key, meaning, target) }
     }
 
     /// With what it came to.
-    pub(crate) fn with(self, value: f64, samples: &Samples) -> Figure {
+    pub fn with(self, value: f64, samples: &Samples) -> Figure {
         let range = (samples.0[0], samples.0[samples.0.len() - 1]);
         Figure { value, range, runs: samples.0.len(), ..self }
     }
 
     /// Its name in JSON.
-    pub(crate) fn key(&self) -> &'static str {
+    pub fn key(&self) -> &'static str {
         self.key
     }
 
     /// What it came to.
-    pub(crate) fn value(&self) -> f64 {
+    pub fn value(&self) -> f64 {
         self.value
     }
 }

@@ -56,6 +56,23 @@ impl Host {
         self.finish(record, spec, binary, heard)
     }
 
+    /// What is asked of a fork for a run of this plan.
+    #[must_use]
+    pub fn request(&self, plan: &Plan) -> Vec<u8> {
+        let wall_clock = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(ns);
+        Request {
+            test: plan.spec.test.clone(),
+            topology: plan.topology.to_string(),
+            mode: plan.mode.to_string(),
+            scheduler: plan.spec.scheduler.as_ref().map(|one| one.id.clone()).unwrap_or_default(),
+            seed: plan.seed,
+            timeout_ns: ns(plan.timeout),
+            wall_clock_ns: wall_clock.filter(|_| plan.mode != Mode::Det),
+            steps: plan.steps,
+        }
+        .encode()
+    }
+
     fn run_plan(
         &self,
         plan: &Plan,
@@ -85,18 +102,7 @@ impl Host {
             }
         };
         record.durations.fork_ns = lap();
-        let wall_clock = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(ns);
-        let request = Request {
-            test: plan.spec.test.clone(),
-            topology: plan.topology.to_string(),
-            mode: plan.mode.to_string(),
-            scheduler: plan.spec.scheduler.as_ref().map(|one| one.id.clone()).unwrap_or_default(),
-            seed: plan.seed,
-            timeout_ns: ns(plan.timeout),
-            wall_clock_ns: wall_clock.filter(|_| plan.mode != Mode::Det),
-            steps: plan.steps,
-        };
-        let request = request.encode();
+        let request = self.request(plan);
         let limit = watchdog(plan, self.options.grace);
         let watch = Watch { limit, cancelled: Some(Arc::clone(&self.options.cancelled)) };
         let run = fork.run(&request, &watch, |said| {
@@ -253,7 +259,11 @@ fn reason_of_verdict(verdict: &Verdict) -> Option<Reason> {
         (_, belljar_record::Outcome::Inconclusive) => Reason::Inconclusive { why: message },
         (CheckKind::SchedulerLoads, _) => Reason::SchedulerNotLoaded { detail: message },
         (check, _) if check.is_setup() => Reason::Scenario { detail: message },
-        (check, _) => Reason::Check { check: check.word().to_owned(), message },
+        (check, _) => {
+            let (word, line) = (check.word(), &message);
+            let said = line.strip_prefix(word).and_then(|line| line.strip_prefix(": "));
+            Reason::Check { check: word.to_owned(), message: said.unwrap_or(line).to_owned() }
+        }
     })
 }
 

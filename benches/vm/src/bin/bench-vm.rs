@@ -3,19 +3,10 @@
 //! Medians of at least 20 runs each, with the best and the worst beside them; the
 //! machine is said, and what else was going on. Run it through `cargo xtask bench vm`.
 
-mod figure;
-mod subject;
-
-use anyhow::{Context, Result};
-use bench_vm::Load;
+use anyhow::Result;
+use bench_vm::{Figure, Load, Report, Samples, Subject, suite};
 use clap::Parser;
-use figure::{Figure, Samples};
 use std::collections::HashSet;
-use std::fs;
-use std::io::{self, Write};
-use std::process::Command;
-use std::time::Instant;
-use subject::Subject;
 
 /// Measures templates, forks, a suite, and determinism.
 #[derive(Debug, Parser)]
@@ -37,7 +28,7 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let mut report = Report { only: arguments.only.clone(), figures: Vec::new() };
+    let mut report = Report::only(&arguments.only);
     let runs = arguments.runs;
     let subject = Subject::build("subject")?;
     report.add(Figure::seconds("template_tcg_s", "template from nothing, tcg", 6.0), || {
@@ -64,7 +55,7 @@ fn main() -> Result<()> {
     )?;
     report
         .add(Figure::seconds("suite_100_s", "cargo belljar test, 100 empty tests", 10.0), || {
-            suite(runs.min(5))
+            suite(runs.min(5), "hundred", 100)
         })?;
     report.add(
         Figure::mebibytes("fork_private_mib", "private memory of a paused fork", 40.0),
@@ -83,70 +74,4 @@ fn main() -> Result<()> {
         report.push(digests.with(seen.len() as f64, &samples));
     }
     report.print(arguments.json)
-}
-
-/// The time that the command takes for a suite that does nothing, all of it built.
-fn suite(runs: u32) -> Result<Samples> {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["run", "-q", "-p", "cargo-belljar", "--", "test"]);
-    command.args(["-p", "bench-vm", "--test", "hundred"]);
-    let mut once = || -> Result<f64> {
-        let started = Instant::now();
-        let output = command.output().context("cannot run `cargo belljar test`")?;
-        let took = started.elapsed().as_secs_f64();
-        let said = String::from_utf8_lossy(&output.stderr);
-        anyhow::ensure!(output.status.success(), "`cargo belljar test` failed:\n{said}");
-        anyhow::ensure!(said.contains("100 passed"), "a hundred tests were to pass:\n{said}");
-        Ok(took)
-    };
-    once()?;
-    Samples::of(runs, |_| once())
-}
-
-struct Report {
-    only: String,
-    figures: Vec<Figure>,
-}
-
-impl Report {
-    fn wants(&self, figure: &Figure) -> bool {
-        figure.key().contains(&self.only)
-    }
-
-    fn add(&mut self, figure: Figure, measure: impl FnOnce() -> Result<Samples>) -> Result<()> {
-        if self.wants(&figure) {
-            writeln!(io::stderr(), "measuring {} ...", figure.key())?;
-            let samples = measure().with_context(|| format!("cannot measure {}", figure.key()))?;
-            self.push(figure.with(samples.median(), &samples));
-        }
-        Ok(())
-    }
-
-    fn push(&mut self, figure: Figure) {
-        self.figures.push(figure);
-    }
-
-    fn print(&self, json: bool) -> Result<()> {
-        let mut out = io::stdout().lock();
-        if json {
-            let pairs = self.figures.iter().map(|f| (f.key().to_owned(), f.value().into()));
-            let object: serde_json::Map<String, serde_json::Value> = pairs.collect();
-            serde_json::to_writer(&mut out, &object)?;
-            writeln!(out)?;
-            return Ok(());
-        }
-        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let cores = std::thread::available_parallelism()?;
-        writeln!(out, "| figure | key | target | median | best to worst | runs |")?;
-        writeln!(out, "| --- | --- | --- | --- | --- | --- |")?;
-        for figure in &self.figures {
-            writeln!(out, "{figure}")?;
-        }
-        writeln!(
-            out,
-            "\n{cores} cores; load of the last minute {}",
-            load.split(' ').next().unwrap_or("?")
-        )?;
-        Ok(())
-    }
 }
