@@ -188,6 +188,11 @@ impl Ctx {
         })
     }
 
+    /// See [`Seat::set_round_at_least`].
+    pub(crate) fn set_round_at_least(&self, round: Duration) {
+        self.seat.set_round_at_least(round);
+    }
+
     pub(crate) fn say(&self, event: &Event) {
         let text = serde_json::to_string(event).expect("an event has no maps with odd keys");
         self.seat.say(&text);

@@ -19,6 +19,10 @@ pub(crate) const ATTACH: &str = "/.belljar/attach";
 /// the CPU is emulated.
 const ATTACH_LIMIT: Duration = Duration::from_secs(60);
 
+/// The rounds of turns in `det` while all work is of a kind that gives its turns up: the short ones
+/// that anything else needs cost several times the host time.
+const LONG_ROUND: Duration = Duration::from_millis(1);
+
 impl Ctx {
     /// Plays a scenario and returns what it showed. The host holds it against the test's limits when
     /// the run has ended, and puts both into the record.
@@ -53,10 +57,15 @@ impl Ctx {
             schedulers: &schedulers,
             scratch: self.scratch(),
             attach_limit: ATTACH_LIMIT,
+            takes_turns: self.mode() == "det",
             ..Setting::new(&topology, self.seed())
         };
         let attached = self.attached().take();
+        if scenario.is_own_work() {
+            self.set_round_at_least(LONG_ROUND);
+        }
         let played = belljar_stage::play(scenario, &setting, attached, &mut |_| ());
+        self.set_round_at_least(Duration::ZERO);
         let evidence = played.map_err(Error::from)?;
         let of_step = |step: &belljar_scenario::Step| (step.name.clone(), step.limits.clone());
         let of_steps = scenario.steps.iter().map(of_step).collect();

@@ -91,6 +91,12 @@ impl Region {
         }
     }
 
+    /// The same with the host's choice, but at least `round_ns`; none if the host wants none.
+    pub(crate) fn set_round_at_least(&self, round_ns: u32) {
+        let chosen_ns = self.word(ROUND_NS).load(Ordering::Relaxed);
+        self.set_round(if chosen_ns == 0 { 0 } else { chosen_ns.max(round_ns) });
+    }
+
     /// Says that the test process has said all that it has to say.
     pub(crate) fn set_done(&self) {
         self.word(DONE).store(1, Ordering::Release);

@@ -96,11 +96,11 @@ impl Seat {
         }
     }
 
-    /// Has every CPU get its turn within `round` of guest time, where the CPUs share a
-    /// thread of the host; zero for whenever QEMU sees fit. A machine that idles is woken
-    /// once a round, so this is for what is measured, not for what is waited for.
-    pub fn set_round(&self, round: Duration) {
-        self.region.set_round(u32::try_from(round.as_nanos()).unwrap_or(u32::MAX));
+    /// Lets the rounds in which CPUs that share a thread of the host get their turns take
+    /// at least `round` of guest time from now on; zero for what the host has chosen. Each
+    /// round costs host time, and what gives its turns up by itself needs no short ones.
+    pub fn set_round_at_least(&self, round: Duration) {
+        self.region.set_round_at_least(u32::try_from(round.as_nanos()).unwrap_or(u32::MAX));
     }
 
     /// Says that the body begins.

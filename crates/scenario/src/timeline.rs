@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Cgroup, Hold, Op, Payload, Scenario, Work};
+use crate::{Cgroup, Hold, Op, Payload, Scenario, Work, Workers};
 
 impl Hold {
     /// How long it is, in guest time; zero where its fraction is out of range.
@@ -92,6 +92,25 @@ impl Scenario {
         }
         let backdrop = self.backdrop.ops.iter().filter_map(run).chain(&self.backdrop.payloads);
         backdrop.chain(self.steps.iter().flat_map(|step| step.ops.iter().filter_map(run)))
+    }
+
+    /// Whether all that computes in it is this workspace's own work: no program and no work of the
+    /// author's.
+    #[must_use]
+    pub fn is_own_work(&self) -> bool {
+        fn added(op: &Op) -> &[Workers] {
+            match op {
+                Op::AddCgroup { cgroup } => &cgroup.workers,
+                Op::Spawn { workers, .. } => std::slice::from_ref(workers),
+                _ => &[],
+            }
+        }
+        let declared = self.steps.iter().flat_map(|step| &step.cgroups);
+        let declared = self.backdrop.cgroups.iter().chain(declared);
+        let mut workers =
+            declared.flat_map(|cgroup| &cgroup.workers).chain(self.ops().flat_map(added));
+        self.payloads().next().is_none()
+            && workers.all(|group| !matches!(group.work, Work::Custom(_)))
     }
 
     /// The programs that payloads run, each once.

@@ -26,6 +26,8 @@ pub struct Setting<'a> {
     pub attach_limit: Duration,
     /// How long a payload without a time limit is waited for.
     pub wait_limit: Duration,
+    /// Whether the CPUs take turns on one thread of the host: workers then give theirs up often.
+    pub takes_turns: bool,
 }
 
 impl<'a> Setting<'a> {
@@ -42,6 +44,7 @@ impl<'a> Setting<'a> {
             cgroups: Path::new("/sys/fs/cgroup"),
             attach_limit: Duration::from_secs(60),
             wait_limit: Duration::from_secs(60),
+            takes_turns: false,
         }
     }
 }

@@ -410,6 +410,7 @@ impl<'a> Stage<'a> {
             seed: self.setting.seed,
             scratch: self.setting.scratch,
             cgroup_dir: &self.tree.path(cgroup),
+            takes_turns: self.setting.takes_turns,
         })?;
         let (cgroup, step) = (cgroup.to_owned(), self.step);
         Ok(Troupe { crew, cgroup, step, count, pidfds: Vec::new(), ended: 0 })

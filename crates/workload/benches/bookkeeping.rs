@@ -101,6 +101,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         seed: 1,
         scratch: &std::env::temp_dir(),
         cgroup_dir: Path::new("/sys/fs/cgroup"),
+        takes_turns: false,
     })?;
     crew.release();
     while crew.is_alive() {

@@ -84,6 +84,7 @@ fn play(work: &Work, count: u32, time: Duration, seed: u64) -> Result<bool, Box<
         seed,
         scratch: &scratch,
         cgroup_dir: &cgroup,
+        takes_turns: false,
     })?;
     if in_cgroup {
         for process in crew.processes() {

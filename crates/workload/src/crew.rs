@@ -51,6 +51,9 @@ pub struct Order<'a> {
     pub scratch: &'a Path,
     /// The directory of the group's cgroup, for work that moves between cgroups.
     pub cgroup_dir: &'a Path,
+    /// Whether the CPUs take turns on one thread of the host, so that workers should give theirs up
+    /// after each round.
+    pub takes_turns: bool,
 }
 
 /// Why a group of workers could not be started.
@@ -636,6 +639,7 @@ impl Brief {
             node_of: topology.cpu_ids().map(node).collect(),
             scratch: order.scratch.to_owned(),
             cgroup_dir: order.cgroup_dir.to_owned(),
+            takes_turns: order.takes_turns,
         }
     }
 }

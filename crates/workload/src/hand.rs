@@ -25,7 +25,9 @@ const LEDGER_NS: u64 = 20_000_000;
 const GAP_NS: u64 = 1_000_000;
 /// Spins between two pause hints. A hint makes an emulated CPU give up its turn, which costs
 /// hundreds of spins; one for each spin would leave little but hints.
-const SPINS_PER_HINT: u64 = 64;
+const SPINS_PER_HINT: u64 = 1024;
+/// Spins that are written out one after the other.
+const SPINS_PER_BLOCK: u64 = 64;
 
 /// What does not change while the workers of a group work.
 pub(crate) struct Brief {
@@ -39,6 +41,9 @@ pub(crate) struct Brief {
     pub(crate) node_of: Vec<u32>,
     pub(crate) scratch: PathBuf,
     pub(crate) cgroup_dir: PathBuf,
+    /// Whether to give up the CPU's turn after each round: a pause hint has an emulator go on with the
+    /// next CPU.
+    pub(crate) takes_turns: bool,
 }
 
 /// The kernel refused what the work needs.
@@ -79,13 +84,14 @@ pub(crate) struct Hand<'a> {
     pub(crate) rng: fastrand::Rng,
     /// `schedstat` of the thread, and of those that it started.
     statistics: Vec<File>,
-    units: u64,
     rounds: u64,
     /// Spins that do not make a unit yet.
     spins: u64,
     /// Rounds until the next checkpoint, and from the last.
     left: u64,
     stride: u64,
+    /// As in the brief.
+    takes_turns: bool,
     /// The last checkpoint; the rounds at that time.
     checked_ns: u64,
     checked_rounds: u64,
@@ -112,11 +118,11 @@ impl<'a> Hand<'a> {
             index,
             rng: fastrand::Rng::with_seed(worker_seed(brief.seed, index)),
             statistics: vec![File::open("/proc/thread-self/schedstat")?],
-            units: 0,
             rounds: 0,
             spins: 0,
             left: 1,
             stride: 1,
+            takes_turns: brief.takes_turns,
             checked_ns: 0,
             checked_rounds: 0,
             last_ns: 0,
@@ -157,6 +163,9 @@ impl<'a> Hand<'a> {
     /// Whether to begin another round. Now and then this is a checkpoint.
     #[inline]
     pub(crate) fn goes_on(&mut self) -> bool {
+        if self.takes_turns {
+            std::hint::spin_loop();
+        }
         self.left -= 1;
         if self.left == 0 {
             self.checkpoint();
@@ -177,16 +186,16 @@ impl<'a> Hand<'a> {
     /// Counts units of work, and a round.
     #[inline]
     pub(crate) fn did(&mut self, units: u64) {
-        self.units += units;
+        self.did_part(units);
         self.rounds += 1;
-        self.slot.units.store(self.units, Relaxed);
     }
 
     /// Counts units of work within a round.
     #[inline]
     pub(crate) fn did_part(&mut self, units: u64) {
-        self.units += units;
-        self.slot.units.store(self.units, Relaxed);
+        // Nobody else writes it.
+        let so_far = self.slot.units.load(Relaxed);
+        self.slot.units.store(so_far.wrapping_add(units), Relaxed);
     }
 
     /// Spins, and tells how many units of `per_unit` spins that made, with what was left over before.
@@ -217,7 +226,7 @@ impl<'a> Hand<'a> {
         }
     }
 
-    /// Spins: four instructions each, and a pause hint after each 64.
+    /// Spins: four instructions each, and a pause hint after each 1024.
     #[inline]
     pub(crate) fn spin(&self, spins: u64) {
         spin(spins);
@@ -370,7 +379,7 @@ impl<'a> Hand<'a> {
 
     /// Counts units that the worker's own threads have done so far, and has them seen.
     pub(crate) fn threads_did(&mut self, units: u64) {
-        (self.units, self.rounds) = (units, units);
+        self.rounds = units;
         self.slot.units.store(units, Relaxed);
     }
 
@@ -610,31 +619,48 @@ pub(crate) fn worker_seed(seed: u64, index: u32) -> u64 {
     x ^ (x >> 31)
 }
 
-/// So many spins, and a pause hint after each 64.
+/// So many spins, and a pause hint after each 1024.
 #[inline]
 pub(crate) fn spin(spins: u64) {
     let mut left = spins;
     while left > 0 {
         let part = left.min(SPINS_PER_HINT);
-        spin_some(part);
+        spin_some(part / SPINS_PER_BLOCK, part % SPINS_PER_BLOCK);
         std::hint::spin_loop();
         left -= part;
     }
 }
 
-/// So many spins, at least one; the same instructions however the crate is compiled.
+/// So many blocks of spins and spins beside; the same instructions however the crate is compiled. They
+/// set no flags and have no branch among them, which an emulator translates well.
 #[inline]
-fn spin_some(spins: u64) {
-    // SAFETY: the loop changes the two registers that it says it does, and ends when the first is 0.
+fn spin_some(blocks: u64, spins: u64) {
+    // SAFETY: the code changes the registers that it says it does, and its loops end when the counts
+    // are 0.
     unsafe {
         std::arch::asm!(
+            "test {blocks}, {blocks}",
+            "jz 3f",
             "2:",
-            "rol {x}, 5",
-            "xor {x}, {n}",
-            "dec {n}",
+            ".rept 256",
+            "lea {x}, [{x} + {y}]",
+            ".endr",
+            "dec {blocks}",
             "jnz 2b",
-            n = inout(reg) spins.max(1) => _,
-            x = inout(reg) spins => _,
+            "3:",
+            "test {spins}, {spins}",
+            "jz 5f",
+            "4:",
+            ".rept 4",
+            "lea {x}, [{x} + {y}]",
+            ".endr",
+            "dec {spins}",
+            "jnz 4b",
+            "5:",
+            blocks = inout(reg) blocks => _,
+            spins = inout(reg) spins => _,
+            x = inout(reg) blocks => _,
+            y = in(reg) spins,
             options(nomem, nostack)
         );
     }

@@ -23,6 +23,7 @@
 //!     seed: 7,
 //!     scratch: &std::env::temp_dir(),
 //!     cgroup_dir: Path::new("/sys/fs/cgroup/a"),
+//!     takes_turns: false,
 //! })?;
 //! // Here the processes are placed into their cgroup.
 //! crew.bind()?;

@@ -37,6 +37,7 @@ fn start(workers: &Workers, count: u32, seed: u64) -> Result<Crew, StartError> {
         seed,
         scratch: &scratch,
         cgroup_dir: Path::new("/sys/fs/cgroup"),
+        takes_turns: false,
     })
 }
 
