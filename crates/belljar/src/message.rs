@@ -141,9 +141,9 @@ mod tests {
     proptest! {
         #[test]
         fn requests_survive(
-            (test, scheduler): (String, String),
-            (seed, timeout_ns, steps): (u64, u64, u64),
-            clock: Option<u64>,
+            (test, scheduler) in any::<(String, String)>(),
+            (seed, timeout_ns, steps) in any::<(u64, u64, u64)>(),
+            clock in any::<Option<u64>>(),
         ) {
             let (topology, mode) = (String::from("1n1l4c1t"), String::from("det"));
             let wall_clock_ns = clock.filter(|clock| *clock > 0);

@@ -33,7 +33,7 @@ fn victims(work: Work) -> Scenario {
 }
 
 #[belljar::test(mode = "det", topology = "1n1l2c1t", scheduler = STALL,
-                expect_check = "scheduler-lives", expect_fail = "runnable")]
+                expect_check = "scheduler-lives", expect_fail = "failed to run")]
 fn a_stall_is_told_by_the_kernel() -> Scenario {
     victims(Work::SpinWait)
 }

@@ -141,17 +141,43 @@ fn facts(it: &SchedulerReport) -> Vec<String> {
         let last = &lines[lines.len().saturating_sub(LINES_SHOWN)..];
         (!last.is_empty()).then(|| format!("{word}: {}", one_line(&last.join("\n"), CHARS_MAX)))
     };
-    let of_kernel = match &it.end {
+    let mut facts = Vec::new();
+    match &it.end {
         SchedulerEnd::KernelError { dump, .. } | SchedulerEnd::Stalled { dump, .. }
             if !dump.is_empty() =>
         {
-            Some(format!(
-                "the kernel wrote a dump of {} lines, kept with the evidence",
-                dump.lines().count()
-            ))
+            let cpus = cpus_of_dump(dump);
+            if !cpus.is_empty() {
+                facts.push(format!("then {}", one_line(&cpus.join("; "), CHARS_MAX)));
+            }
+            let lines = dump.lines().count();
+            facts.push(format!("the kernel wrote a dump of {lines} lines, kept with the evidence"));
         }
-        SchedulerEnd::Rejected { log } => tail("the verifier's last words", log),
-        _ => None,
-    };
-    [of_kernel, tail("its last words", &it.output_tail)].into_iter().flatten().collect()
+        SchedulerEnd::Rejected { log } => facts.extend(tail("the verifier's last words", log)),
+        _ => {}
+    }
+    // Loaders print the kernel's dump, and what programs read; neither says more than is known here.
+    let said = it.output_tail.split("DEBUG DUMP").next().unwrap_or_default();
+    let said: Vec<_> = said.lines().filter(|line| !line.starts_with("{\"scx_")).collect();
+    facts.extend(tail("its last words", &said.join("\n")));
+    facts
+}
+
+/// What each CPU of a sched_ext dump was at: "CPU 1 ran spinwait\[113\], with 5 runnable".
+fn cpus_of_dump(dump: &str) -> Vec<String> {
+    let mut lines = dump.lines().map(str::trim).peekable();
+    let mut cpus = Vec::new();
+    while let Some(line) = lines.next() {
+        let Some((cpu, state)) = line.strip_prefix("CPU ").and_then(|rest| rest.split_once(':'))
+        else {
+            continue;
+        };
+        let runnable = state.split_whitespace().find_map(|word| word.strip_prefix("nr_run="));
+        let current = lines.peek().and_then(|next| next.strip_prefix("curr="));
+        if let (Some(runnable), Some(current)) = (runnable, current) {
+            let task = current.split(" class=").next().unwrap_or(current);
+            cpus.push(format!("CPU {} ran {task}, with {runnable} runnable", cpu.trim()));
+        }
+    }
+    cpus
 }
