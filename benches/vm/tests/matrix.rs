@@ -8,7 +8,7 @@ const HOLD: Duration = Duration::from_secs(1);
 macro_rules! on_eight_shapes {
     ($(#[doc = $doc:literal] fn $name:ident($topology:ident) $body:block)*) => { $(
         #[doc = $doc]
-        #[belljar::test(mode = "det", memory_mib = 512, presets, max_cpus = 16)]
+        #[belljar::test(mode = "det", memory_mib = 512, presets, max_cpus = 16, max_nodes = 2)]
         fn $name($topology: &Topology) -> Scenario $body
     )* };
 }

@@ -2,8 +2,10 @@
 //!
 //! A test here passes when that check fails and says so; `expect_check` names it.
 
-use belljar::{Cgroup, Cpuset, Limits, Scenario, Step, Work, Workers};
-use std::time::Duration;
+mod common;
+
+use belljar::{Limits, Scenario, Work};
+use common::{calm, confined, equals, no_crowds, no_starvation, prompt_wakeups, victims};
 
 belljar::scheduler! {
     static STALL = package("scx-belljar").args(&["--stall", "victim", "--watchdog-ms", "500"]);
@@ -22,16 +24,6 @@ belljar::scheduler! {
     static LEAVES = package("scx-belljar").args(&["--exit-after", "300"]);
 }
 
-/// Victims and others on all CPUs.
-fn victims(work: Work) -> Scenario {
-    Scenario::new().step(
-        Step::new("press")
-            .cgroup(Cgroup::new("victims").group(Workers::exactly(4, work).comm("victim")))
-            .cgroup(Cgroup::new("others").workers(2, Work::SpinWait))
-            .hold(Duration::from_millis(1500)),
-    )
-}
-
 #[belljar::test(mode = "det", topology = "1n1l2c1t", scheduler = STALL,
                 expect_check = "scheduler-lives", expect_fail = "failed to run")]
 fn a_stall_is_told_by_the_kernel() -> Scenario {
@@ -39,33 +31,24 @@ fn a_stall_is_told_by_the_kernel() -> Scenario {
 }
 
 #[belljar::test(mode = "det", topology = "1n1l2c1t", scheduler = STARVE,
-                limits = Limits::new().max_gap(Duration::from_millis(500)), expect_check = "gap")]
+                limits = no_starvation(), expect_check = "gap")]
 fn starvation_is_a_gap() -> Scenario {
     victims(Work::SpinWait)
 }
 
 #[belljar::test(mode = "det", topology = "1n1l4c1t", scheduler = LOSE,
-                limits = Limits::new().max_p99_wake(Duration::from_millis(50)),
-                expect_check = "p99-wake")]
+                limits = prompt_wakeups(), expect_check = "p99-wake")]
 fn lost_wakeups_are_a_tail() -> Scenario {
     victims(Work::futex_ping_pong())
 }
 
 #[belljar::test(mode = "det", topology = "1n2l2c1t", scheduler = WIDEN, expect_check = "isolation")]
 fn workers_outside_their_cpuset_are_seen() -> Scenario {
-    Scenario::new().step(
-        Step::new("confined")
-            .cgroup(
-                Cgroup::new("victims")
-                    .cpuset(Cpuset::llc(0))
-                    .group(Workers::exactly(4, Work::SpinWait).comm("victim")),
-            )
-            .hold(Duration::from_millis(1500)),
-    )
+    confined()
 }
 
 #[belljar::test(mode = "det", topology = "1n1l4c1t", scheduler = ONE_CPU,
-                limits = Limits::new().max_gap(Duration::from_millis(10)), expect_check = "gap")]
+                limits = no_crowds(), expect_check = "gap")]
 fn idle_cpus_beside_a_crowd_are_gaps() -> Scenario {
     victims(Work::SpinWait)
 }
@@ -73,17 +56,11 @@ fn idle_cpus_beside_a_crowd_are_gaps() -> Scenario {
 #[belljar::test(mode = "det", topology = "1n1l2c1t", scheduler = UNFAIR,
                 limits = Limits::fair(), expect_check = "spread")]
 fn unequal_shares_are_a_spread() -> Scenario {
-    Scenario::new().step(
-        Step::new("press")
-            .cgroup(
-                Cgroup::new("victims").group(Workers::exactly(6, Work::SpinWait).comm("victim")),
-            )
-            .hold(Duration::from_millis(1500)),
-    )
+    equals()
 }
 
 #[belljar::test(mode = "det", topology = "1n1l4c1t", scheduler = BOUNCE,
-                limits = Limits::new().max_migration_ratio(0.01), expect_check = "migration-ratio")]
+                limits = calm(), expect_check = "migration-ratio")]
 fn needless_migrations_are_counted() -> Scenario {
     victims(Work::YieldHeavy)
 }

@@ -1,7 +1,10 @@
 //! What a sound scheduler does with work that presses on it: nothing that any check would flag.
 
+mod common;
+
 use belljar::scenario::canned;
 use belljar::{Cgroup, Cpuset, EEVDF, Limits, Op, Scenario, Step, Topology, Work, Workers};
+use common::{calm, confined, equals, no_crowds, no_starvation, prompt_wakeups, victims};
 use std::time::Duration;
 
 belljar::scheduler! {
@@ -9,10 +12,47 @@ belljar::scheduler! {
     static HEALTHY = package("scx-belljar");
 }
 
-/// Two cgroups on a last-level cache each, and a third that competes with both.
-#[belljar::test(topology = "1n2l4c1t", mode = ["tcg", "det"], scheduler = [EEVDF, HEALTHY],
+// What `tests/faults.rs` catches faults in.
+
+#[belljar::test(mode = ["tcg", "det"], topology = "1n1l2c1t", scheduler = [EEVDF, HEALTHY],
+                limits = no_starvation())]
+fn nobody_starves() -> Scenario {
+    victims(Work::SpinWait)
+}
+
+#[belljar::test(mode = "det", topology = "1n1l4c1t", scheduler = [EEVDF, HEALTHY],
+                limits = prompt_wakeups())]
+fn wakeups_are_prompt() -> Scenario {
+    victims(Work::futex_ping_pong())
+}
+
+#[belljar::test(mode = ["tcg", "det"], topology = "1n2l2c1t", scheduler = [EEVDF, HEALTHY])]
+fn cpusets_hold() -> Scenario {
+    confined()
+}
+
+#[belljar::test(mode = "det", topology = "1n1l4c1t", scheduler = [EEVDF, HEALTHY],
+                limits = no_crowds())]
+fn no_cpu_is_left_out() -> Scenario {
+    victims(Work::SpinWait)
+}
+
+#[belljar::test(mode = "det", topology = "1n1l2c1t", scheduler = [EEVDF, HEALTHY],
                 limits = Limits::fair())]
-fn caches_are_shared_fairly(topology: &Topology) -> Scenario {
+fn equals_share_equally() -> Scenario {
+    equals()
+}
+
+#[belljar::test(mode = "det", topology = "1n1l4c1t", scheduler = [EEVDF, HEALTHY], limits = calm())]
+fn tasks_stay_where_they_are() -> Scenario {
+    victims(Work::YieldHeavy)
+}
+
+// And more.
+
+/// Two cgroups on a last-level cache each, and a third that competes with both.
+#[belljar::test(topology = "1n2l4c1t", mode = ["tcg", "det"], scheduler = [EEVDF, HEALTHY])]
+fn caches_are_shared(topology: &Topology) -> Scenario {
     let apart = |name: &str, llc| {
         let workers = topology.cores_per_llc();
         Cgroup::new(name).cpuset(Cpuset::llc(llc)).workers(workers, Work::SpinWait)
@@ -43,7 +83,8 @@ fn workers_follow_their_cpusets() -> Scenario {
 }
 
 /// Fifty schedules of the same test: start order, jitter and offsets follow from the seed.
-#[belljar::test(topology = "1n1l2c1t", seeds = 50, scheduler = [EEVDF, HEALTHY])]
+#[belljar::test(topology = "1n1l2c1t", seeds = 50, scheduler = [EEVDF, HEALTHY],
+                limits = no_starvation().over(prompt_wakeups()))]
 fn fifty_schedules() -> Scenario {
     Scenario::new().duration(Duration::from_millis(400)).step(
         Step::new("mixed")
