@@ -42,6 +42,14 @@ struct Arguments {
     /// Measure only the scenarios whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
+    /// Keep the client on its first CPU, servers over sockets there, too, which is where sockets
+    /// are fastest, and servers in shared memory on the last CPU. On a machine that does other work
+    /// as well, the kernel would move them back and forth.
+    #[arg(long)]
+    pin: bool,
+    /// The CPU to be on.
+    #[arg(long, hide = true)]
+    cpu: Option<usize>,
     /// Where sockets and regions are.
     #[arg(long, hide = true)]
     directory: Option<PathBuf>,
@@ -63,6 +71,9 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if let Some(Command::Serve { what }) = arguments.serve {
         let directory = arguments.directory.context("no directory to serve in")?;
+        if let Some(cpu) = arguments.cpu {
+            peer::move_to(cpu)?;
+        }
         return peer::serve(what, &directory);
     }
     let scenarios: [(&str, Scenario); 7] = [
@@ -74,6 +85,9 @@ fn main() -> Result<()> {
         ("cache", cache),
         ("old-profile", old_profile),
     ];
+    if arguments.pin {
+        peer::pin()?;
+    }
     let mut bench = Bench {
         rounds: arguments.rounds,
         round: Duration::from_millis(arguments.round_ms),
@@ -184,7 +198,8 @@ impl Bench {
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let cores = std::thread::available_parallelism()?;
         let load = load.split(' ').next().unwrap_or("?");
-        writeln!(out, "\n{cores} cores; load of the last minute {load}")?;
+        let pinned = if peer::is_pinned() { "; pinned" } else { "" };
+        writeln!(out, "\n{cores} cores; load of the last minute {load}{pinned}")?;
         Ok(())
     }
 }
@@ -208,6 +223,9 @@ fn ping_pong(bench: &mut Bench) -> Result<()> {
     let bare = directory()?;
     let _bare_peer = Peer::start(Serve::BareUds, bare.path())?;
     let mut uds = Uds::connect(&bare.path().join("bare.sock"))?;
+    let bare_window_directory = directory()?;
+    let _bare_window_peer = Peer::start(Serve::BareUds, bare_window_directory.path())?;
+    let mut bare_window = Uds::connect(&bare_window_directory.path().join("bare.sock"))?;
     let profile = Profiles::BASELINE;
     let (mut client, _peer, _directory) =
         connect::<Increment>(Serve::Increment { profile: profile.0 }, profile)?;
@@ -235,9 +253,10 @@ fn ping_pong(bench: &mut Bench) -> Result<()> {
     let profile = Profiles::SHM_WAITERS;
     let (mut fast, _fast_peer, _fast_directory) =
         connect::<Increment>(Serve::Increment { profile: profile.0 }, profile)?;
-    let [bare_uds, uds, window, bare_shm, shm] = bench.in_turns([
+    let [bare_uds, uds, bare_window, window, bare_shm, shm] = bench.in_turns([
         &mut |number| uds.ping(number),
         &mut calls(&mut client),
+        &mut |number| bare_window.window(number, 16),
         &mut window,
         &mut shm_ping,
         &mut calls(&mut fast),
@@ -246,7 +265,11 @@ fn ping_pong(bench: &mut Bench) -> Result<()> {
     bench.add("uds_bare_ns", "ns", Target::None, &bare_uds);
     bench.add("uds_ns", "ns", Target::None, &uds);
     bench.add("uds_to_bare", "x", Target::AtMost(1.10), &ratios(&uds, &bare_uds));
+    let key = "uds_bare_pipeline_rate_to_ping_pong";
+    let bare_piped: Vec<f64> = bare_window.iter().map(|ns| ns / 16.0).collect();
+    bench.add(key, "x", Target::None, &ratios(&bare_uds, &bare_piped));
     bench.add("uds_pipeline_rate_to_ping_pong", "x", Target::AtLeast(3.0), &ratios(&uds, &piped));
+    bench.add("uds_pipeline_to_bare", "x", Target::None, &ratios(&window, &bare_window));
     bench.add("shm_bare_ns", "ns", Target::None, &bare_shm);
     bench.add("shm_ns", "ns", Target::None, &shm);
     bench.add("shm_to_bare", "x", Target::AtMost(1.25), &ratios(&shm, &bare_shm));
