@@ -8,3 +8,9 @@ pub(crate) fn vm(arguments: &[&str]) -> Result<()> {
     let words = ["run", "-q", "-p", "bench-vm", "--"].into_iter().chain(arguments.iter().copied());
     program::run(&mut program::cargo(words))
 }
+
+/// Runs the benchmark of calls between processes, with its own arguments.
+pub(crate) fn ipc(arguments: &[&str]) -> Result<()> {
+    let words = ["run", "-q", "--release", "-p", "bench-ipc", "--"].into_iter();
+    program::run(&mut program::cargo(words.chain(arguments.iter().copied())))
+}

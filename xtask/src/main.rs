@@ -26,6 +26,7 @@ Usage: cargo xtask COMMAND
   test [--no-vm] [-- ARGS]   set up, then run all tests, or those that ARGS choose as for
                                  `cargo nextest list` or `cargo test`
   bench vm [--json]          the figures of docs/performance.md; `bench vm --help` has more
+  bench ipc [--json]         those of docs/snapwire-performance.md; `bench ipc --help` has more
   check                      format, lints and documentation
 
 Exit codes: 0 fine, 1 something failed, 2 wrong usage, 3 root has to install something first.";
@@ -44,7 +45,8 @@ fn main() -> ExitCode {
         ["test", "--", args @ ..] => test::test(false, args),
         ["test", "--no-vm"] => test::test(true, &[]),
         ["test", "--no-vm", "--", args @ ..] => test::test(true, args),
-        ["bench", "vm", args @ ..] => bench::vm(args).map(|()| true),
+        ["bench", "vm", args @ ..] => bench::vm(args).map(fine),
+        ["bench", "ipc", args @ ..] => bench::ipc(args).map(fine),
         ["check"] => check::check().map(fine),
         ["help" | "--help" | "-h"] => {
             eprintln!("{USAGE}");

@@ -3,6 +3,7 @@
 use crate::bare;
 use anyhow::{Context, Result, ensure};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
 use snapwire::codec::{App, AppCgroup, Limit, Orchestrator, Profiles, SnapshotItem};
 use snapwire::{
     AppsLookup, CgroupsLookup, CgroupsSnapshot, Endpoint, Increment, Offer, Server, ServerConfig,
@@ -93,6 +94,13 @@ pub(crate) fn pin() -> Result<()> {
 /// Whether [`pin`] was called.
 pub(crate) fn is_pinned() -> bool {
     PINNED.get().is_some()
+}
+
+/// How many CPUs the machine has.
+pub(crate) fn cpus() -> usize {
+    (0..CpuSet::MAX_CPU)
+        .take_while(|cpu| Path::new(&format!("/sys/devices/system/cpu/cpu{cpu}")).is_dir())
+        .count()
 }
 
 /// Keeps this process on a CPU.
@@ -236,9 +244,10 @@ impl Drop for Peer {
     }
 }
 
-/// What this process has used of the CPU so far, in seconds.
-pub(crate) fn own_cpu_s() -> Result<f64> {
-    cpu_s("/proc/self/task")
+/// What this thread has used of the CPU so far, in seconds.
+pub(crate) fn own_cpu_s() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// The kernel's own count for each thread, in nanoseconds.
