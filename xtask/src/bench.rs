@@ -11,3 +11,9 @@ pub(crate) fn machines(program: &str, arguments: &[&str]) -> Result<()> {
         .chain(arguments.iter().copied());
     program::run(&mut program::cargo(words))
 }
+
+/// Runs the benchmark of calls between processes, with its own arguments.
+pub(crate) fn ipc(arguments: &[&str]) -> Result<()> {
+    let words = ["run", "-q", "--release", "-p", "bench-ipc", "--"].into_iter();
+    program::run(&mut program::cargo(words.chain(arguments.iter().copied())))
+}

@@ -27,6 +27,7 @@ Usage: cargo xtask COMMAND
                                  `cargo nextest list` or `cargo test`
   bench vm [--json]          the figures of docs/performance.md; `bench vm --help` has more
   bench scenario [--json]    those of scenarios and schedulers
+  bench ipc [--json]         those of docs/snapwire-performance.md; `bench ipc --help` has more
   check                      format, lints and documentation
 
 Exit codes: 0 fine, 1 something failed, 2 wrong usage, 3 root has to install something first.";
@@ -45,8 +46,9 @@ fn main() -> ExitCode {
         ["test", "--", args @ ..] => test::test(false, args),
         ["test", "--no-vm"] => test::test(true, &[]),
         ["test", "--no-vm", "--", args @ ..] => test::test(true, args),
-        ["bench", "vm", args @ ..] => bench::machines("bench-vm", args).map(|()| true),
-        ["bench", "scenario", args @ ..] => bench::machines("bench-scenario", args).map(|()| true),
+        ["bench", "vm", args @ ..] => bench::machines("bench-vm", args).map(fine),
+        ["bench", "scenario", args @ ..] => bench::machines("bench-scenario", args).map(fine),
+        ["bench", "ipc", args @ ..] => bench::ipc(args).map(fine),
         ["check"] => check::check().map(fine),
         ["help" | "--help" | "-h"] => {
             eprintln!("{USAGE}");

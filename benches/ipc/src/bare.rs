@@ -57,9 +57,21 @@ impl Uds {
 
     /// There and back.
     pub(crate) fn ping(&mut self, number: u64) -> Result<()> {
+        self.window(number, 1)
+    }
+
+    /// So many there, and then all of them back.
+    pub(crate) fn window(&mut self, number: u64, depth: u64) -> Result<()> {
+        for index in 0..depth {
+            let mut packet = [0; MESSAGE_LEN];
+            packet[32..].copy_from_slice(&(number + index).to_ne_bytes());
+            net::send(&self.0, &packet, SendFlags::NOSIGNAL)?;
+        }
+        (0..depth).try_for_each(|index| self.answer(number + index))
+    }
+
+    fn answer(&mut self, number: u64) -> Result<()> {
         let mut packet = [0; MESSAGE_LEN];
-        packet[32..].copy_from_slice(&number.to_ne_bytes());
-        net::send(&self.0, &packet, SendFlags::NOSIGNAL)?;
         let (length, _) = net::recv(&self.0, &mut packet[..], RecvFlags::empty())?;
         ensure!(length == MESSAGE_LEN && packet[32..] == number.to_ne_bytes(), "not the answer");
         Ok(())

@@ -2,6 +2,8 @@
 
 use crate::bare;
 use anyhow::{Context, Result, ensure};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
 use snapwire::codec::{App, AppCgroup, Limit, Orchestrator, Profiles, SnapshotItem};
 use snapwire::{
     AppsLookup, CgroupsLookup, CgroupsSnapshot, Endpoint, Increment, Offer, Server, ServerConfig,
@@ -11,6 +13,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 /// What a peer serves, as a word of its command line.
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
@@ -47,6 +50,20 @@ pub(crate) enum Serve {
 }
 
 impl Serve {
+    /// Where this is kept, when things are.
+    fn cpu(self) -> Option<usize> {
+        let (first, last) = *PINNED.get()?;
+        let is_socket = match self {
+            Serve::BareUds => true,
+            Serve::BareShm { .. } => false,
+            Serve::Increment { profile }
+            | Serve::Snapshot { profile, .. }
+            | Serve::Cgroups { profile }
+            | Serve::Apps { profile } => Profiles(profile) == Profiles::BASELINE,
+        };
+        Some(if is_socket { first } else { last })
+    }
+
     fn words(self) -> Vec<String> {
         let words: Vec<String> = match self {
             Serve::BareUds => vec!["bare-uds".into()],
@@ -60,6 +77,37 @@ impl Serve {
         };
         words
     }
+}
+
+/// The client's CPU and that of servers in shared memory, when they are kept where they are.
+static PINNED: OnceLock<(usize, usize)> = OnceLock::new();
+
+/// Keeps this process on its first CPU, and servers where [`Serve::cpu`] says.
+pub(crate) fn pin() -> Result<()> {
+    let allowed = sched_getaffinity(None)?;
+    let cpus: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
+    let (first, last) = (cpus[0], cpus[cpus.len() - 1]);
+    PINNED.get_or_init(|| (first, last));
+    move_to(first)
+}
+
+/// Whether [`pin`] was called.
+pub(crate) fn is_pinned() -> bool {
+    PINNED.get().is_some()
+}
+
+/// How many CPUs the machine has.
+pub(crate) fn cpus() -> usize {
+    (0..CpuSet::MAX_CPU)
+        .take_while(|cpu| Path::new(&format!("/sys/devices/system/cpu/cpu{cpu}")).is_dir())
+        .count()
+}
+
+/// Keeps this process on a CPU.
+pub(crate) fn move_to(cpu: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    Ok(sched_setaffinity(None, &set)?)
 }
 
 /// What both peers offer for a profile.
@@ -166,6 +214,7 @@ impl Peer {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("--directory")
             .arg(directory)
+            .args(what.cpu().map(|cpu| format!("--cpu={cpu}")))
             .arg("serve")
             .args(what.words())
             .stdin(Stdio::piped())
@@ -195,9 +244,10 @@ impl Drop for Peer {
     }
 }
 
-/// What this process has used of the CPU so far, in seconds.
-pub(crate) fn own_cpu_s() -> Result<f64> {
-    cpu_s("/proc/self/task")
+/// What this thread has used of the CPU so far, in seconds.
+pub(crate) fn own_cpu_s() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// The kernel's own count for each thread, in nanoseconds.

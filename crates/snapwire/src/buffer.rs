@@ -1,7 +1,10 @@
 //! Room for payloads, kept from call to call.
 
+use crate::codec::HEADER_LEN;
+
 /// Bytes that grow and are used again. All of them are initialised, so that making them longer
-/// costs nothing once they have been as long.
+/// costs nothing once they have been as long. There is room for a header before them, so that a
+/// packet can be received in one piece.
 #[derive(Debug, Default)]
 pub struct Buffer {
     bytes: Vec<u8>,
@@ -16,19 +19,19 @@ impl Buffer {
 
     /// What is in it.
     pub fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.len]
+        &self.bytes[HEADER_LEN.min(self.bytes.len())..][..self.len]
     }
 
     /// How much it has room for without growing, in bytes.
     pub fn capacity(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len().saturating_sub(HEADER_LEN)
     }
 
-    /// Room of at least this length, with whatever was in it.
-    pub(crate) fn room(&mut self, length: usize) -> &mut [u8] {
-        if self.bytes.len() < length {
+    /// Room of at least this length after room for a header, with whatever was in them.
+    pub(crate) fn packet_room(&mut self, length: usize) -> &mut [u8] {
+        if self.bytes.is_empty() || self.capacity() < length {
             // A power of two, so that growing is rare.
-            let target = length.checked_next_power_of_two().unwrap_or(length);
+            let target = length.checked_next_power_of_two().unwrap_or(length) + HEADER_LEN;
             if self.bytes.is_empty() {
                 // Zeros that the system has ready, and that cost nothing until they are used.
                 self.bytes = vec![0; target];
@@ -41,12 +44,12 @@ impl Buffer {
 
     /// Room of exactly this length.
     pub(crate) fn exactly(&mut self, length: usize) -> &mut [u8] {
-        &mut self.room(length)[..length]
+        &mut self.packet_room(length)[HEADER_LEN..][..length]
     }
 
     /// Says how much of the room is filled.
     pub(crate) fn set_len(&mut self, length: usize) {
-        debug_assert!(length <= self.bytes.len());
-        self.len = length.min(self.bytes.len());
+        debug_assert!(length <= self.capacity());
+        self.len = length.min(self.capacity());
     }
 }

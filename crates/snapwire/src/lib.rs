@@ -10,6 +10,7 @@ mod error;
 mod handshake;
 mod listener;
 mod patience;
+pub mod record;
 mod server;
 mod service;
 mod session;
@@ -29,9 +30,12 @@ pub use error::{Error, RegionProblem};
 pub use handshake::{Offer, Terms};
 pub use listener::{Listener, Peers};
 pub use patience::{AbortHandle, Patience};
+pub use record::Record;
 pub use server::{Failure, Server, ServerConfig, ServerStatus};
 pub use service::{
     Answer, AppsLookup, Batchable, CgroupsLookup, CgroupsSnapshot, Increment, NumberReply,
     OpenError, Service, SnapshotImage, SnapshotReply, StringReverse, TextReply,
 };
 pub use session::{Role, Session};
+#[cfg(feature = "derive")]
+pub use snapwire_macros::{Record, Service};

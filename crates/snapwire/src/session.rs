@@ -346,10 +346,9 @@ fn receive(
     stall: Option<Duration>,
 ) -> Result<Header, (Error, bool)> {
     let budget = terms.packet_size as usize - HEADER_LEN;
-    let mut head = [0; HEADER_LEN];
-    let body = buffer.room(budget.min(inbound.payload_bytes as usize));
-    let room = body.len();
-    let received = match socket.recv(&mut head, body, patience) {
+    let packet = buffer.packet_room(budget.min(inbound.payload_bytes as usize));
+    let room = packet.len() - HEADER_LEN;
+    let received = match socket.recv_whole(packet, patience) {
         Ok(received) => received,
         Err(error @ (Error::Timeout | Error::Aborted)) => return Err((error, false)),
         Err(error) => return Err((error, true)),
@@ -358,7 +357,7 @@ fn receive(
     if received < HEADER_LEN {
         return Err(over(Malformed::new(Fault::Truncated, "message header").into()));
     }
-    let header = Header::decode(&head).map_err(|error| over(error.into()))?;
+    let header = Header::decode(packet).map_err(|error| over(error.into()))?;
     check_limits(inbound, header.payload_len.into(), header.item_count).map_err(over)?;
     let (payload_len, first) = (header.payload_len as usize, received - HEADER_LEN);
     if first > payload_len {

@@ -22,6 +22,10 @@ const PACKET_MAX: usize = 65536;
 /// buffer without it is refused.
 const SEND_BUFFER_OVERHEAD: usize = 32;
 
+/// Up to this length, in bytes, a packet is copied together rather than gathered by the kernel,
+/// which takes longer to read a list of parts than to read that.
+const COPIED_MAX: usize = 256;
+
 /// A connected socket. Receiving blocks for a slice at most.
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -91,11 +95,23 @@ impl Socket {
 
     /// Sends a packet if there is room for it now.
     fn try_send(&self, header: &[u8; HEADER_LEN], body: &[u8]) -> Result<bool, Error> {
-        let parts = [IoSlice::new(header), IoSlice::new(body)];
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        let mut copied = [0; COPIED_MAX];
+        let whole = copied.get_mut(..HEADER_LEN + body.len()).map(|whole| {
+            let (start, rest) = whole.split_at_mut(HEADER_LEN);
+            start.copy_from_slice(header);
+            rest.copy_from_slice(body);
+            &*whole
+        });
         loop {
-            return match net::sendmsg(&self.fd, &parts, &mut SendAncillaryBuffer::default(), flags)
-            {
+            let sent = match whole {
+                Some(packet) => net::send(&self.fd, packet, flags),
+                None => {
+                    let parts = [IoSlice::new(header), IoSlice::new(body)];
+                    net::sendmsg(&self.fd, &parts, &mut SendAncillaryBuffer::default(), flags)
+                }
+            };
+            return match sent {
                 Ok(sent) if sent == header.len() + body.len() => Ok(true),
                 Ok(_) => Err(Error::Protocol("a packet was sent in part")),
                 Err(Errno::AGAIN) => Ok(false),
@@ -147,12 +163,33 @@ impl Socket {
         })
     }
 
-    /// Receives a packet; returns its true length, which may be more than there was room for.
+    /// Receives a packet of header and body; returns its true length, which may be more than there
+    /// was room for.
     pub(crate) fn recv(
         &self,
         header: &mut [u8; HEADER_LEN],
         body: &mut [u8],
         patience: &mut Patience<'_>,
+    ) -> Result<usize, Error> {
+        self.recv_by(patience, |at_once| self.try_recv(header, body, at_once))
+    }
+
+    /// The same into one piece, which is cheaper.
+    pub(crate) fn recv_whole(
+        &self,
+        packet: &mut [u8],
+        patience: &mut Patience<'_>,
+    ) -> Result<usize, Error> {
+        self.recv_by(patience, |at_once| {
+            let received = net::recv(&self.fd, &mut *packet, recv_flags(at_once));
+            received_len(received.map(|(_, length)| length))
+        })
+    }
+
+    fn recv_by(
+        &self,
+        patience: &mut Patience<'_>,
+        mut try_recv: impl FnMut(bool) -> Result<Option<usize>, Error>,
     ) -> Result<usize, Error> {
         let mut ample = patience.is_ample();
         loop {
@@ -162,7 +199,7 @@ impl Socket {
             if !whole {
                 self.wait_readable(slice)?;
             }
-            if let Some(length) = self.try_recv(header, body, !whole)? {
+            if let Some(length) = try_recv(!whole)? {
                 return Ok(length);
             }
             if ample {
@@ -181,15 +218,10 @@ impl Socket {
         at_once: bool,
     ) -> Result<Option<usize>, Error> {
         let mut parts = [IoSliceMut::new(header), IoSliceMut::new(body)];
-        let flags = if at_once { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
-        let flags = flags | RecvFlags::TRUNC | RecvFlags::CMSG_CLOEXEC;
-        match net::recvmsg(&self.fd, &mut parts, &mut RecvAncillaryBuffer::default(), flags) {
-            Ok(received) if received.bytes == 0 => Err(Error::Disconnected),
-            Ok(received) => Ok(Some(received.bytes)),
-            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
-            Err(Errno::CONNRESET | Errno::NOTCONN) => Err(Error::Disconnected),
-            Err(error) => Err(Error::link("receive from", error)),
-        }
+        let mut ancillary = RecvAncillaryBuffer::default();
+        let flags = recv_flags(at_once) | RecvFlags::CMSG_CLOEXEC;
+        let received = net::recvmsg(&self.fd, &mut parts, &mut ancillary, flags);
+        received_len(received.map(|received| received.bytes))
     }
 
     fn wait_readable(&self, slice: Duration) -> Result<(), Error> {
@@ -219,6 +251,21 @@ impl Socket {
         self.shut.store(true, Ordering::Release);
         // It fails when the peer has done so already.
         let _ = net::shutdown(&self.fd, how);
+    }
+}
+
+fn recv_flags(at_once: bool) -> RecvFlags {
+    let flags = if at_once { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
+    flags | RecvFlags::TRUNC
+}
+
+fn received_len(received: Result<usize, Errno>) -> Result<Option<usize>, Error> {
+    match received {
+        Ok(0) => Err(Error::Disconnected),
+        Ok(length) => Ok(Some(length)),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(Errno::CONNRESET | Errno::NOTCONN) => Err(Error::Disconnected),
+        Err(error) => Err(Error::link("receive from", error)),
     }
 }
 

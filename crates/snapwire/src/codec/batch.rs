@@ -189,7 +189,9 @@ impl<'a> Packer<'a> {
     #[inline]
     pub(crate) fn commit(&mut self, length: usize) {
         let start = self.next_at();
-        self.bytes[self.end..start].fill(0);
+        if start > self.end {
+            self.bytes[self.end..start].fill(0);
+        }
         let entry = self.directory_at + self.count * ENTRY_LEN;
         let encoded = Entry::encode(start - self.packed_at, length);
         self.bytes[entry..entry + ENTRY_LEN].copy_from_slice(&encoded);
@@ -261,6 +263,7 @@ impl<'a> BatchBuilder<'a> {
     ///
     /// # Errors
     /// Those of `write`, and [`BuildError::ItemCount`].
+    #[inline]
     pub fn push_with<E: From<BuildError>>(
         &mut self,
         write: impl FnOnce(&mut [u8]) -> Result<usize, E>,

@@ -19,7 +19,8 @@ pub fn decode(payload: &[u8]) -> Result<u64, Malformed> {
 #[inline]
 pub fn encode(number: u64, payload: &mut [u8]) -> Result<usize, BuildError> {
     let room = payload.len();
-    let target = payload.first_chunk_mut().ok_or(BuildError::overflow("INCREMENT", 8, room))?;
+    let target =
+        payload.first_chunk_mut().ok_or_else(|| BuildError::overflow("INCREMENT", 8, room))?;
     *target = number.to_ne_bytes();
     Ok(8)
 }

@@ -74,7 +74,7 @@ impl Lanes {
         let received = region.lane(inbound).last().0;
         let sent = region.lane(outbound).last().0;
         let region = Arc::new(region);
-        Lanes { region, inbound, outbound, received, sent, spinner: Spinner::new() }
+        Lanes { region, inbound, outbound, received, sent, spinner: Spinner::default() }
     }
 
     /// The region, for whoever wakes the readers from another thread.
@@ -130,15 +130,18 @@ impl Lanes {
             return Ok(());
         }
         patience.check_abort()?;
-        let began = match self.spinner.spin(|| lane.is_published(received)) {
+        let is_published = || lane.is_published(received);
+        let (began, mut nap) = match self.spinner.spin(is_published) {
             Spun::Ready => return Ok(()),
-            Spun::Sleep(began) => began,
+            Spun::Sleep { began, nap } => (began, nap),
         };
         patience.start();
         loop {
             let slice = patience.slice()?;
-            sleep(lane, received, slice)?;
-            if lane.is_published(received) {
+            let due = nap.take().filter(|nap| *nap < slice);
+            sleep(lane, received, due.unwrap_or(slice))?;
+            let spun = due.is_some() && self.spinner.spin_after_nap(is_published);
+            if spun || is_published() {
                 self.spinner.learn(began.elapsed());
                 return Ok(());
             }
