@@ -12,7 +12,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 /// The packages whose integration tests start virtual machines; `.config/nextest.toml` has them too.
-const VM_PACKAGES: [&str; 5] = ["belljar", "belljar-vm", "cargo-belljar", "bench-vm", "quickstart"];
+const VM_PACKAGES: [&str; 6] =
+    ["belljar", "belljar-vm", "cargo-belljar", "bench-vm", "quickstart", "schedulers"];
 
 /// The profile of nextest in which all tests run.
 const EVERYTHING: &str = "xtask";

@@ -90,7 +90,13 @@ impl Ctx {
         };
         let attached = match ready {
             Some((id, attached)) if id == scheduler.id() => Ok(attached),
-            _ => attach(scheduler),
+            _ => {
+                // It is waited for, not measured.
+                self.set_round_at_least(LONG_ROUND);
+                let attached = attach(scheduler);
+                self.set_round_at_least(Duration::ZERO);
+                attached
+            }
         };
         match attached {
             Ok(attached) => {

@@ -132,15 +132,6 @@ pub(crate) fn payload(payload: &Payload) -> Vec<Fault> {
     if payload.timeout.is_some_and(|timeout| timeout.0 == Duration::ZERO) {
         faults.push(fault("timeout", "its timeout is 0: give more, or none".into()));
     }
-    for metric in &payload.metrics {
-        if !["lower", "higher", "none"].contains(&metric.polarity.as_str()) {
-            let message = format!(
-                "polarity `{}` of metric `{}` is unknown: give `lower`, `higher` or `none`",
-                metric.polarity, metric.path
-            );
-            faults.push(fault(&metric.polarity, message));
-        }
-    }
     let checked = payload.checks.iter().filter_map(|check| match check {
         Check::Min { path, .. }
         | Check::Max { path, .. }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use belljar_verdict::Polarity;
 use serde::{Deserialize, Serialize};
 
 use crate::time;
@@ -51,8 +52,8 @@ pub struct Metric {
     pub path: String,
     /// Its unit.
     pub unit: String,
-    /// `lower`, `higher` or `none`: where it gets better.
-    pub polarity: String,
+    /// In which direction it gets better.
+    pub polarity: Polarity,
 }
 
 /// What must hold for a payload to be well. A check on a figure that is missing fails.
@@ -148,9 +149,9 @@ impl Payload {
 
     /// Says how a figure is to be read: its unit and where it gets better (`lower`, `higher`, `none`).
     #[must_use]
-    pub fn metric(mut self, path: &str, unit: &str, polarity: &str) -> Self {
+    pub fn metric(mut self, path: &str, unit: &str, polarity: Polarity) -> Self {
         let (path, unit) = (path.to_owned(), unit.to_owned());
-        self.metrics.push(Metric { path, unit, polarity: polarity.to_owned() });
+        self.metrics.push(Metric { path, unit, polarity });
         self
     }
 

@@ -7,6 +7,7 @@ use belljar_scenario::{
     Affinity, Backdrop, Cgroup, Check, Cpuset, Hold, MemoryFlags, MemoryPolicy, Op, Payload,
     Policy, Scenario, Schedulers, Step, Work, Workers,
 };
+use belljar_verdict::Polarity;
 use proptest::prelude::*;
 
 const MS: Duration = Duration::from_millis(1);
@@ -220,7 +221,7 @@ fn payloads() {
     let fio = Payload::new("fio").json();
     let odd = Payload::new("odd")
         .timeout(Duration::ZERO)
-        .metric("a.b", "ms", "smaller")
+        .metric("a.b", "ms", Polarity::Lower)
         .check(Check::Range { path: "c".into(), least: 2.0, most: 1.0 });
     let scenario = with_ops(vec![
         run(fio.clone().in_cgroup("load")),
@@ -239,7 +240,6 @@ fn payloads() {
         step 2 `squeeze`, operation 3 (wait-payload): no payload is called `foi`; there are fio
         step 2 `squeeze`, operation 5 (kill-payload): payload `fio` does not run any more: it ended in step 2 `squeeze`, operation 4
         step 2 `squeeze`, operation 7 (run-payload): its timeout is 0: give more, or none
-        step 2 `squeeze`, operation 7 (run-payload): polarity `smaller` of metric `a.b` is unknown: give `lower`, `higher` or `none`
         step 2 `squeeze`, operation 7 (run-payload): `c` is never read: let its output be JSON
         step 2 `squeeze`, operation 7 (run-payload): `a.b` is never read: let its output be JSON
         step 2 `squeeze`, operation 7 (run-payload): no `c` is between 2 and 1: give least <= most

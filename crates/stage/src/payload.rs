@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use belljar_scenario::{Check, Output, Payload};
+use belljar_verdict::Polarity;
 use belljar_verdict::evidence::{PayloadEnd, PayloadMetric, PayloadReport};
 use rustix::process::Signal;
 
@@ -198,8 +199,8 @@ fn metrics(payload: &Payload, found: Extraction) -> Vec<PayloadMetric> {
     let metric = |(name, value): (String, f64)| {
         let hint = payload.metrics.iter().find(|hint| hint.path == name);
         let (unit, polarity) = match hint {
-            Some(hint) => (hint.unit.clone(), hint.polarity.clone()),
-            None => (String::new(), "none".to_owned()),
+            Some(hint) => (hint.unit.clone(), hint.polarity),
+            None => (String::new(), Polarity::None),
         };
         PayloadMetric { name, value, unit, polarity }
     };
@@ -300,20 +301,21 @@ mod tests {
     fn figures_and_checks_are_reported() {
         let payload = shell("echo 'x: {\"a\": {\"b\": [1, 2.5]}}'; echo e >&2")
             .json()
-            .metric("a.b.1", "us", "lower")
+            .metric("a.b.1", "us", Polarity::Lower)
             .check(Check::Max { path: "a.b.1".into(), most: 2.0 })
             .check(Check::Min { path: "a.b.0".into(), least: 1.0 })
             .check(Check::Exists { path: "a.c".into() })
             .check(Check::ExitCode { code: 3 });
         let report = run(&payload);
         assert_eq!(report.end, PayloadEnd::Exited { code: 0 });
-        let metric = |name: &str, value, unit: &str, polarity: &str| PayloadMetric {
+        let metric = |name: &str, value, unit: &str, polarity| PayloadMetric {
             name: name.into(),
             value,
             unit: unit.into(),
-            polarity: polarity.into(),
+            polarity,
         };
-        let metrics = [metric("a.b.0", 1.0, "", "none"), metric("a.b.1", 2.5, "us", "lower")];
+        let metrics =
+            [metric("a.b.0", 1.0, "", Polarity::None), metric("a.b.1", 2.5, "us", Polarity::Lower)];
         assert_eq!(report.metrics, metrics);
         let problems = [
             "it exited with code 0, and should with 3",

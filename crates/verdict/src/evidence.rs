@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use belljar_topology::{CpuId, CpuSet};
 use serde::{Deserialize, Serialize};
 
+use crate::Polarity;
+
 /// What one played scenario showed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -345,8 +347,8 @@ pub struct PayloadMetric {
     pub value: f64,
     /// Its unit; empty where unknown.
     pub unit: String,
-    /// `lower`, `higher`, or `none`.
-    pub polarity: String,
+    /// In which direction it gets better.
+    pub polarity: Polarity,
 }
 
 /// What came of a scheduler under test.

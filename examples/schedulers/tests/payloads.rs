@@ -1,7 +1,7 @@
 //! Programs of the host as load: two of Debian's, with figures of their own.
 
 use belljar::scenario::Check;
-use belljar::{Cgroup, Op, Payload, Scenario, Step, Work};
+use belljar::{Cgroup, Op, Payload, Polarity, Scenario, Step, Work};
 use std::time::Duration;
 
 /// `stress-ng` beside workers of ours: it must come to its end, and they must go on.
@@ -29,8 +29,8 @@ fn fio_reports_its_figures() -> Scenario {
         .args(&["--name=small", "--rw=randread", "--size=1m", "--bs=4k", "--number_ios=64"])
         .args(&["--ioengine=psync", "--directory=/tmp", "--output-format=json", "--thread"])
         .json()
-        .metric("jobs.0.read.iops", "1/s", "higher")
-        .metric("jobs.0.read.clat_ns.percentile.99.000000", "ns", "lower")
+        .metric("jobs.0.read.iops", "1/s", Polarity::Higher)
+        .metric("jobs.0.read.clat_ns.percentile.99.000000", "ns", Polarity::Lower)
         .check(Check::Min { path: "jobs.0.read.total_ios".into(), least: 64.0 })
         .check(Check::ExitCode { code: 0 })
         .timeout(Duration::from_secs(20));

@@ -8,7 +8,8 @@ use belljar_record::{
     Directory, Identity, Metric, Phase, Project, Reason, Record, Said, Tail, Timestamp, Transcript,
     VariantInputs, WriteError, target_root,
 };
-use belljar_verdict::{CheckKind, Finding, Judge, Verdict};
+use belljar_verdict::evidence::PayloadMetric;
+use belljar_verdict::{CheckKind, Finding, Judge, Polarity, Verdict};
 use belljar_vm::{KernelFault, Mode, Run, Stop, Watch, chain};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
@@ -243,6 +244,17 @@ fn judge_played(record: &mut Record, plan: &Plan, played: Played) -> Option<Reas
     }
     let verdict = judge.judge(&played.evidence);
     let reason = reason_of_verdict(&verdict);
+    for payload in &played.evidence.payloads {
+        // What the test says nothing about is in the evidence alone: a program may say a lot.
+        let said =
+            |metric: &&PayloadMetric| !metric.unit.is_empty() || metric.polarity != Polarity::None;
+        for metric in payload.metrics.iter().filter(said) {
+            let name = format!("{}: {}", payload.name, metric.name);
+            record.metrics.retain(|metric| metric.name != name);
+            let (value, unit, polarity) = (metric.value, metric.unit.clone(), metric.polarity);
+            record.metrics.push(Metric { name, value, unit, polarity });
+        }
+    }
     record.scenarios.push(belljar_record::Played { evidence: played.evidence, verdict });
     reason
 }

@@ -5,6 +5,7 @@
 //! of this crate, so that the record can be looked at.
 
 mod misbehaving;
+mod playing;
 mod support;
 
 use belljar::Spec;

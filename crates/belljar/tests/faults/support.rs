@@ -36,12 +36,16 @@ pub(crate) fn open(options: Options) -> Host {
     Host::open(options, &Config::default(), |line| eprintln!("{line}")).expect("a host")
 }
 
+/// The test of this binary that is called so.
+pub(crate) fn declared(test: &str) -> &'static Spec {
+    static SPECS: OnceLock<Vec<Spec>> = OnceLock::new();
+    let specs = SPECS.get_or_init(|| tests_of(&binary()).expect("this binary lists its tests"));
+    specs.iter().find(|spec| spec.test == test).expect("the test exists")
+}
+
 /// A body in `misbehaving.rs`, to be run on a small machine.
 pub(crate) fn spec(body: &str) -> Spec {
-    static SPECS: OnceLock<Vec<Spec>> = OnceLock::new();
-    let name = format!("misbehaving::{body}");
-    let specs = SPECS.get_or_init(|| tests_of(&binary()).expect("this binary lists its tests"));
-    let spec = specs.iter().find(|spec| spec.test == name).expect("the body exists");
+    let spec = declared(&format!("misbehaving::{body}"));
     Spec {
         topology: Some(String::from("1n1l2c1t")),
         memory_mib: Some(256),
