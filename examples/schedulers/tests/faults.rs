@@ -56,13 +56,13 @@ fn idle_cpus_beside_a_crowd_are_gaps() -> Scenario {
 #[belljar::test(mode = "det", topology = "1n1l2c1t", scheduler = UNFAIR,
                 limits = Limits::fair(), expect_check = "spread")]
 fn unequal_shares_are_a_spread() -> Scenario {
-    equals()
+    equals(6)
 }
 
 #[belljar::test(mode = "det", topology = "1n1l4c1t", scheduler = BOUNCE,
                 limits = calm(), expect_check = "migration-ratio")]
 fn needless_migrations_are_counted() -> Scenario {
-    victims(Work::YieldHeavy)
+    equals(4)
 }
 
 #[belljar::test(mode = ["tcg", "det"], topology = "1n1l2c1t", scheduler = ERROR,

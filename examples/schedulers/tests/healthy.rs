@@ -40,12 +40,12 @@ fn no_cpu_is_left_out() -> Scenario {
 #[belljar::test(mode = "det", topology = "1n1l2c1t", scheduler = [EEVDF, HEALTHY],
                 limits = Limits::fair())]
 fn equals_share_equally() -> Scenario {
-    equals()
+    equals(6)
 }
 
 #[belljar::test(mode = "det", topology = "1n1l4c1t", scheduler = [EEVDF, HEALTHY], limits = calm())]
 fn tasks_stay_where_they_are() -> Scenario {
-    victims(Work::YieldHeavy)
+    equals(4)
 }
 
 // And more.

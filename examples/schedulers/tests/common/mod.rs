@@ -23,9 +23,9 @@ pub(crate) fn confined() -> Scenario {
     Scenario::new().step(Step::new("confined").cgroup(cgroup).hold(HOLD))
 }
 
-/// Six workers with equal claims.
-pub(crate) fn equals() -> Scenario {
-    let victims = Workers::exactly(6, Work::SpinWait).comm("victim");
+/// Workers with equal claims.
+pub(crate) fn equals(count: u32) -> Scenario {
+    let victims = Workers::exactly(count, Work::SpinWait).comm("victim");
     Scenario::new()
         .step(Step::new("share").cgroup(Cgroup::new("victims").group(victims)).hold(HOLD))
 }
@@ -42,10 +42,10 @@ pub(crate) fn prompt_wakeups() -> Limits {
 
 /// Where there are CPUs enough, nobody waits for one that others use.
 pub(crate) fn no_crowds() -> Limits {
-    Limits::new().max_gap(Duration::from_millis(10))
+    Limits::new().max_gap(Duration::from_millis(15))
 }
 
 /// Tasks stay where they are unless there is a reason.
 pub(crate) fn calm() -> Limits {
-    Limits::new().max_migration_ratio(0.01)
+    Limits::new().max_migration_ratio(0.005)
 }
