@@ -16,6 +16,8 @@ mod service;
 mod session;
 mod shm;
 mod socket;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 /// The atomics that the protocol in shared memory is made of.
 mod sync {
