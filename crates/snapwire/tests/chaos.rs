@@ -6,7 +6,7 @@ mod support;
 
 use snapwire::codec::Profiles;
 use snapwire::{Client, ClientConfig, Endpoint, Error, Server, ServerConfig, StringReverse};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -65,6 +65,11 @@ fn call(client: &mut Client<StringReverse>, dice: &mut Dice) -> Result<(), Error
     Ok(())
 }
 
+/// On a line of its own, whatever the test harness has begun.
+fn say_ready() {
+    writeln!(std::io::stdout(), "\nREADY").unwrap();
+}
+
 /// Calls until it is killed, and says when the first call was answered.
 fn be_client(endpoint: &Endpoint, profile: Profiles) {
     let mut dice = Dice(u64::from(std::process::id()) | 1);
@@ -76,7 +81,7 @@ fn be_client(endpoint: &Endpoint, profile: Profiles) {
             panic!("the server lives, and a call failed: {error}");
         }
         if !told {
-            println!("\nREADY");
+            say_ready();
             told = true;
         }
     }
@@ -85,7 +90,7 @@ fn be_client(endpoint: &Endpoint, profile: Profiles) {
 /// Serves until it is killed.
 fn be_server(endpoint: &Endpoint, profile: Profiles) {
     let _server = server(endpoint, profile);
-    println!("\nREADY");
+    say_ready();
     loop {
         thread::park();
     }
