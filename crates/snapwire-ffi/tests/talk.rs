@@ -24,6 +24,8 @@ const KINDS: [u16; 5] = [1, 2, 3, 4, 5];
 struct Programs {
     shared: PathBuf,
     checked: PathBuf,
+    /// The one that the guide shows.
+    guide: PathBuf,
 }
 
 fn run(command: &mut Command) -> String {
@@ -64,14 +66,14 @@ fn programs() -> &'static Programs {
             PathBuf::from(file.unwrap_or_else(|| panic!("no {end} in {files:?}")))
         };
         let (library, archive) = (file("/libsnapwire.so"), file("/libsnapwire.a"));
-        let compile = |name: &str, flags: &[&str], libraries: &[&str]| {
+        let compile = |name: &str, source: &Path, flags: &[&str], libraries: &[&str]| {
             let program = scratch.join(name);
             run(Command::new("cc")
                 .args(["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g"])
                 .args(flags)
                 .arg("-I")
                 .arg(root.join("include"))
-                .arg(root.join("tests/talk.c"))
+                .arg(source)
                 .arg("-o")
                 .arg(&program)
                 .args(libraries)
@@ -79,14 +81,19 @@ fn programs() -> &'static Programs {
             program
         };
         let directory = library.parent().unwrap().to_str().unwrap();
-        let shared = compile(
-            "talk-shared",
-            &[],
-            &["-L", directory, "-lsnapwire", &format!("-Wl,-rpath,{directory}")],
-        );
+        let talk = root.join("tests/talk.c");
+        let rpath = format!("-Wl,-rpath,{directory}");
+        let dynamic = ["-L", directory, "-lsnapwire", &rpath];
+        let shared = compile("talk-shared", &talk, &[], &dynamic);
         let sanitized = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
-        let checked = compile("talk-checked", &sanitized, &[archive.to_str().unwrap()]);
-        Programs { shared, checked }
+        let checked = compile("talk-checked", &talk, &sanitized, &[archive.to_str().unwrap()]);
+        let page = std::fs::read_to_string(root.join("../../docs/snapwire.md")).unwrap();
+        let (_, source) = page.split_once("```c\n").unwrap();
+        let (source, _) = source.split_once("```\n").unwrap();
+        let snippet = scratch.join("guide.c");
+        std::fs::write(&snippet, source).unwrap();
+        let guide = compile("guide", &snippet, &[], &dynamic);
+        Programs { shared, checked, guide }
     })
 }
 
@@ -269,7 +276,7 @@ fn rust_calls(kind: u16, directory: &Path, profile: Profiles) {
 
 #[test]
 fn a_client_in_c_and_a_server_in_rust() {
-    let Programs { shared, checked } = programs();
+    let Programs { shared, checked, .. } = programs();
     for (profile, program) in PROFILES.into_iter().zip([shared, checked, shared]) {
         for kind in KINDS {
             let place = place();
@@ -281,7 +288,7 @@ fn a_client_in_c_and_a_server_in_rust() {
 
 #[test]
 fn a_client_in_rust_and_a_server_in_c() {
-    let Programs { shared, checked } = programs();
+    let Programs { shared, checked, .. } = programs();
     for (profile, program) in PROFILES.into_iter().zip([checked, shared, checked]) {
         for kind in KINDS {
             let place = place();
@@ -293,7 +300,7 @@ fn a_client_in_rust_and_a_server_in_c() {
 
 #[test]
 fn a_client_and_a_server_in_c() {
-    let Programs { shared, checked } = programs();
+    let Programs { shared, checked, .. } = programs();
     for (profile, program) in PROFILES.into_iter().zip([checked, shared, checked]) {
         for kind in KINDS {
             let place = place();
@@ -305,7 +312,7 @@ fn a_client_and_a_server_in_c() {
 
 #[test]
 fn mistakes_are_answered_and_nothing_leaks() {
-    let Programs { shared, checked } = programs();
+    let Programs { shared, checked, .. } = programs();
     for profile in PROFILES {
         for program in [shared, checked] {
             let place = place();
@@ -314,6 +321,13 @@ fn mistakes_are_answered_and_nothing_leaks() {
             assert_eq!(left, 0, "{profile}");
         }
     }
+}
+
+#[test]
+fn the_guides_program_does_what_it_says() {
+    let place = place();
+    let output = run(Command::new(&programs().guide).arg(place.path()));
+    assert_eq!(output, "42\n");
 }
 
 #[test]

@@ -16,6 +16,8 @@ mod service;
 mod session;
 mod shm;
 mod socket;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 /// The atomics that the protocol in shared memory is made of.
 mod sync {
@@ -39,3 +41,8 @@ pub use service::{
 pub use session::{Role, Session};
 #[cfg(feature = "derive")]
 pub use snapwire_macros::{Record, Service};
+
+/// The snippets of the user's guide are compiled and run with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/snapwire.md")]
+struct Guide;

@@ -369,6 +369,8 @@ fn receive(
     if first < payload_len {
         let mut bounded = stall.map(Patience::new);
         let patience = bounded.as_mut().unwrap_or(patience);
+        // The peer must not gain time by sending little by little.
+        patience.start();
         receive_rest(socket, budget, &header, first, buffer, patience).map_err(over)?;
     }
     buffer.set_len(payload_len);
@@ -401,6 +403,7 @@ fn receive_rest(
         if chunk.message_id != header.message_id
             || u64::from(chunk.total_message_len) != expected_total
             || u64::from(chunk.index) != index
+            || index >= count
             || u64::from(chunk.count) != count
         {
             return Err(Malformed::new(Fault::BadLayout, WHAT).into());

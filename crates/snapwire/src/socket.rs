@@ -94,7 +94,7 @@ impl Socket {
     }
 
     /// Sends a packet if there is room for it now.
-    fn try_send(&self, header: &[u8; HEADER_LEN], body: &[u8]) -> Result<bool, Error> {
+    pub(crate) fn try_send(&self, header: &[u8; HEADER_LEN], body: &[u8]) -> Result<bool, Error> {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         let mut copied = [0; COPIED_MAX];
         let whole = copied.get_mut(..HEADER_LEN + body.len()).map(|whole| {

@@ -151,47 +151,49 @@ fn tokens_and_users_are_checked() {
     assert_eq!(friend.call(1).unwrap(), 2);
 }
 
-/// Another user gets in neither by path nor by token.
+/// Another user gets in neither by path nor by token, nor into a session's memory.
 #[test]
 fn another_user_does_not_get_in() {
+    use rustix::process::{Gid, Uid};
+    use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
     use std::os::unix::fs::PermissionsExt;
-    use std::os::unix::process::CommandExt;
     if !rustix::process::geteuid().is_root() {
-        eprintln!("needs root, to become somebody else");
+        eprintln!("skipped: needs root, to become somebody else");
         return;
     }
     let place = Place::new();
     let path = place.endpoint.socket_path();
     let open = std::fs::Permissions::from_mode(0o777);
     std::fs::set_permissions(place.directory.path(), open.clone()).unwrap();
-    let _server = incrementer(&place, &server_config(Profiles::BASELINE));
-    // Says whether the other user could connect, and whether anybody answered.
-    let attempt = || {
-        let script = "import socket,sys\n\
-            s=socket.socket(socket.AF_UNIX,socket.SOCK_SEQPACKET)\n\
-            try: s.connect(sys.argv[1])\n\
-            except PermissionError: print('refused'); sys.exit()\n\
-            s.settimeout(10)\n\
-            try: s.send(bytes.fromhex(sys.argv[2])); print('answered' if s.recv(99) else 'closed')\n\
-            except (BrokenPipeError, ConnectionResetError): print('closed')\n";
-        let hello: String =
-            hello_packet(&plain_hello()).iter().map(|byte| format!("{byte:02x}")).collect();
-        let output = std::process::Command::new("python3")
-            .args(["-c", script])
-            .arg(&path)
-            .arg(hello)
-            .uid(65534)
-            .gid(65534)
-            .output()
-            .unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        said.trim().to_owned()
+    let server = incrementer(&place, &server_config(Profiles::SHM_HYBRID));
+    let friend = ready::<Increment>(&place, &client_config(Profiles::SHM_HYBRID));
+    let region = place.endpoint.region_path(friend.terms().unwrap().session);
+    // A thread that is somebody else, with the right token.
+    let as_nobody = |what: &(dyn Fn() + Sync)| {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                set_thread_groups(&[]).unwrap();
+                set_thread_gid(Gid::from_raw(65534)).unwrap();
+                set_thread_uid(Uid::from_raw(65534)).unwrap();
+                what();
+            });
+        });
     };
-    assert_eq!(attempt(), "refused");
+    as_nobody(&|| {
+        let mut client = Client::<Increment>::new(&place.endpoint, &ClientConfig::default());
+        client.refresh();
+        assert_eq!(client.state(), State::Denied);
+        let error = std::fs::File::open(&region).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+    });
     // Even when somebody has opened the socket to all.
     std::fs::set_permissions(&path, open).unwrap();
-    assert_eq!(attempt(), "closed");
+    as_nobody(&|| {
+        let raw = Raw::connect(&place.endpoint);
+        let _ = raw.try_send(&hello_packet(&plain_hello()));
+        assert_eq!(raw.recv(), None, "nobody answers");
+    });
+    assert_eq!(server.status().sessions_total, 1);
 }
 
 #[test]

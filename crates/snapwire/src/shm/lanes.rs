@@ -136,6 +136,10 @@ impl Lanes {
             Spun::Sleep { began, nap } => (began, nap),
         };
         patience.start();
+        // A peer that went while this one was spinning has woken nobody.
+        if !socket.is_quiet() && !is_published() {
+            return Err(Error::Disconnected);
+        }
         loop {
             let slice = patience.slice()?;
             let due = nap.take().filter(|nap| *nap < slice);

@@ -1,0 +1,224 @@
+//! Typed calls, from any number of tasks at once.
+
+use super::connection::IN_FLIGHT_MAX;
+use super::driver::{Call, Driver, Shared};
+use crate::client::{ClientConfig, ClientStatus};
+use crate::codec::{Batch, BatchBuilder, BuildError};
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::handshake::Terms;
+use crate::service::{Batchable, Service};
+use ::tokio::sync::{mpsc, oneshot};
+use ::tokio::time::Instant;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// How much room a request is given first, in bytes.
+const REQUEST_ROOM: usize = 1024;
+/// How far a request grows where the configuration does not say more, in bytes.
+const REQUEST_MAX: usize = 1 << 20;
+
+/// A caller of a service, for any number of tasks: clones are the same caller.
+///
+/// It connects when it is first asked something, and again when the connection is gone. As with
+/// [`crate::Client`] a call that fails is sent again, so a handler may see it twice or more; a call
+/// that has timed out or was dropped is not. When the last clone is dropped the connection ends.
+///
+/// A logical look-up that may take several calls is that of the [`crate::Client`], in
+/// `spawn_blocking`; [`Client::call`] looks up as many keys as fit one message, and leaves to the
+/// caller what comes back as exceeding the payload.
+pub struct Client<S: Service> {
+    calls: mpsc::Sender<Call>,
+    shared: Arc<Shared>,
+    config: ClientConfig,
+    service: PhantomData<fn() -> S>,
+}
+
+impl<S: Service> Clone for Client<S> {
+    fn clone(&self) -> Client<S> {
+        Client {
+            calls: self.calls.clone(),
+            shared: Arc::clone(&self.shared),
+            config: self.config,
+            service: PhantomData,
+        }
+    }
+}
+
+impl<S: Service> fmt::Debug for Client<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+impl<S: Service> Client<S> {
+    /// A client that is not connected, and a task for it.
+    ///
+    /// # Panics
+    /// Outside of a runtime, as [`tokio::spawn`](::tokio::spawn) does.
+    pub fn new(endpoint: &Endpoint, config: &ClientConfig) -> Client<S> {
+        let (calls, received) = mpsc::channel(IN_FLIGHT_MAX);
+        let shared = Arc::new(Shared::default());
+        let driver = Driver::<S>::new(endpoint, config, received, Arc::clone(&shared));
+        ::tokio::spawn(driver.run());
+        Client { calls, shared, config: *config, service: PhantomData }
+    }
+
+    /// What it has done so far.
+    pub fn status(&self) -> ClientStatus {
+        self.shared.status()
+    }
+
+    /// What was agreed, while connected.
+    pub fn terms(&self) -> Option<Terms> {
+        self.shared.terms()
+    }
+
+    /// Asks, and waits for the answer. What is asked is written down at once, not when the future is
+    /// polled.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] and others of connecting; [`Error::Timeout`]; otherwise the failure of the
+    /// second attempt.
+    pub fn call(
+        &self,
+        ask: S::Ask<'_>,
+    ) -> impl Future<Output = Result<Reply<S>, Error>> + Send + use<S> {
+        let written = self.encode(|room| S::encode(&ask, room));
+        let asked = self.ask(written, None);
+        async move { Ok(Reply { payload: asked.await?, service: PhantomData }) }
+    }
+
+    /// Asks many things in one message. The session's limits bound how many, and how long.
+    ///
+    /// # Errors
+    /// As for [`Client::call`]; [`Error::TooManyItems`].
+    pub fn call_batch<'q, I>(
+        &self,
+        asks: I,
+    ) -> impl Future<Output = Result<Replies<S>, Error>> + Send + use<'q, S, I>
+    where
+        S: Batchable,
+        I: ExactSizeIterator<Item = S::Ask<'q>> + Clone,
+    {
+        let count = u32::try_from(asks.len()).unwrap_or(u32::MAX);
+        let written = self.encode(|room| {
+            let mut builder = BatchBuilder::new(room, count)?;
+            for ask in asks.clone() {
+                builder.push_with(|slot| S::encode(&ask, slot))?;
+            }
+            Ok(builder.finish().0)
+        });
+        let asked = self.ask(written, Some(count));
+        async move { Ok(Replies { payload: asked.await?, count, service: PhantomData }) }
+    }
+
+    /// Writes a request into as much room as it takes.
+    fn encode(
+        &self,
+        write: impl Fn(&mut [u8]) -> Result<usize, BuildError>,
+    ) -> Result<Vec<u8>, Error> {
+        let max = REQUEST_MAX.max(self.config.offer.request.payload_bytes as usize);
+        let mut payload = vec![0; REQUEST_ROOM.min(max)];
+        loop {
+            match write(&mut payload) {
+                Ok(length) => {
+                    payload.truncate(length);
+                    return Ok(payload);
+                }
+                Err(BuildError::Overflow { .. }) if payload.len() < max => {
+                    let room = payload.len().saturating_mul(2).min(max);
+                    payload.resize(room, 0);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn ask(
+        &self,
+        written: Result<Vec<u8>, Error>,
+        batch: Option<u32>,
+    ) -> impl Future<Output = Result<Vec<u8>, Error>> + Send + use<S> {
+        let calls = self.calls.clone();
+        let shared = Arc::clone(&self.shared);
+        let timeout = self.config.timeout;
+        async move {
+            let deadline = match timeout.is_zero() {
+                true => None,
+                // A deadline beyond the clock's end is none.
+                false => Instant::now().checked_add(timeout),
+            };
+            let answered = async {
+                let (reply, answer) = oneshot::channel();
+                let call = Call::new(written?, batch, deadline, reply);
+                // The task ends with the runtime.
+                calls.send(call).await.map_err(|_| Error::Disconnected)?;
+                answer.await.unwrap_or(Err(Error::Disconnected))
+            };
+            let answered = match deadline {
+                None => answered.await,
+                Some(deadline) => ::tokio::time::timeout_at(deadline, answered)
+                    .await
+                    .unwrap_or(Err(Error::Timeout)),
+            };
+            shared.count(answered.is_ok());
+            answered
+        }
+    }
+}
+
+/// An answer.
+pub struct Reply<S> {
+    payload: Vec<u8>,
+    service: PhantomData<fn() -> S>,
+}
+
+impl<S: Service> Reply<S> {
+    /// The answer, which was checked when it came.
+    ///
+    /// # Errors
+    /// As [`Service::decode_again`].
+    pub fn get(&self) -> Result<S::Response<'_>, Error> {
+        Ok(S::decode_again(&self.payload)?)
+    }
+}
+
+impl<S> fmt::Debug for Reply<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("payload_len", &self.payload.len()).finish()
+    }
+}
+
+/// The answers to a batch, in the order of the questions.
+pub struct Replies<S> {
+    payload: Vec<u8>,
+    count: u32,
+    service: PhantomData<fn() -> S>,
+}
+
+impl<S: Service> Replies<S> {
+    /// How many there are: as many as questions.
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The answers.
+    pub fn iter(&self) -> impl Iterator<Item = Result<S::Response<'_>, Error>> {
+        // It was checked when it came.
+        let batch = Batch::new(&self.payload, self.count).ok();
+        batch.into_iter().flat_map(|batch| batch.iter().map(|item| Ok(S::decode_response(item)?)))
+    }
+}
+
+impl<S> fmt::Debug for Replies<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replies").field("count", &self.count).finish_non_exhaustive()
+    }
+}

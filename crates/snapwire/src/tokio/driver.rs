@@ -1,0 +1,493 @@
+//! The task of a client: it connects, sends, matches answers, and sends again.
+
+use super::connection::Connection;
+use crate::client::{ClientConfig, ClientStatus, State};
+use crate::codec::{Batch, Header, Kind, Limit, Profiles, Status};
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::handshake::{Offer, Terms};
+use crate::patience::Patience;
+use crate::service::Service;
+use crate::session::Session;
+use ::tokio::sync::{mpsc, oneshot};
+use ::tokio::time::{Instant, sleep, timeout_at};
+use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+/// How long a handshake may take, where a call's own time is longer.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+/// How often a call asks for more room.
+const GROWTHS_MAX: u32 = 8;
+/// The limit up to which proposals grow, in bytes.
+const GROWTH_MAX: u32 = 1 << 20;
+/// A server that died is given this many chances, so far apart, to be there again.
+const RECONNECTS_MAX: u32 = 20;
+const RECONNECT_EVERY: Duration = Duration::from_millis(5);
+
+/// What the task tells the client's owners.
+#[derive(Debug, Default)]
+pub(crate) struct Shared(Mutex<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    status: ClientStatus,
+    terms: Option<Terms>,
+}
+
+impl Shared {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn status(&self) -> ClientStatus {
+        self.told().status
+    }
+
+    pub(crate) fn terms(&self) -> Option<Terms> {
+        self.told().terms
+    }
+
+    /// Takes note of a call that has ended.
+    pub(crate) fn count(&self, answered: bool) {
+        let status = &mut self.told().status;
+        *(if answered { &mut status.calls } else { &mut status.errors }) += 1;
+    }
+
+    fn set_state(&self, state: State, terms: Option<Terms>) {
+        let mut told = self.told();
+        told.status.state = state;
+        told.terms = terms;
+        if state == State::Ready {
+            let status = &mut told.status;
+            let first = status.connects == 0;
+            *(if first { &mut status.connects } else { &mut status.reconnects }) += 1;
+        }
+    }
+}
+
+/// A question on its way.
+#[derive(Debug)]
+pub(crate) struct Call {
+    payload: Arc<Vec<u8>>,
+    /// The number of items of a batch.
+    batch: Option<u32>,
+    deadline: Option<Instant>,
+    reply: oneshot::Sender<Result<Vec<u8>, Error>>,
+    /// It has failed once and was sent again.
+    resent: bool,
+    growths: u32,
+}
+
+impl Call {
+    pub(crate) fn new(
+        payload: Vec<u8>,
+        batch: Option<u32>,
+        deadline: Option<Instant>,
+        reply: oneshot::Sender<Result<Vec<u8>, Error>>,
+    ) -> Call {
+        Call { payload: Arc::new(payload), batch, deadline, reply, resent: false, growths: 0 }
+    }
+
+    /// Whether nobody waits for it any more.
+    fn is_dropped(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    fn end(self, result: Result<Vec<u8>, Error>) {
+        // Whoever has dropped the call does not want to know.
+        let _ = self.reply.send(result);
+    }
+
+    fn header<S: Service>(&self, id: u64) -> Header {
+        let header = Header::request(S::CODE, id);
+        self.batch.map_or(header, |count| header.with_batch(count))
+    }
+}
+
+/// Something that a connection's task wakes up for.
+enum Event {
+    Asked(Call),
+    /// All clients are gone.
+    Closed,
+    Received((Header, Vec<u8>)),
+    Lost(Error),
+}
+
+#[derive(Debug)]
+pub(crate) struct Driver<S> {
+    endpoint: Endpoint,
+    config: ClientConfig,
+    calls: mpsc::Receiver<Call>,
+    shared: Arc<Shared>,
+    /// What is to be sent next, in order.
+    waiting: VecDeque<Call>,
+    next_id: u64,
+    /// Proposals, which only grow.
+    request_bytes: u32,
+    response_bytes: u32,
+    /// How far requests may grow. A server that allows less is told no more.
+    request_max: u32,
+    /// What the last connection allowed.
+    agreed_bytes: u32,
+    /// A region could not be used. It is not tried again.
+    without_shm: bool,
+    /// The last connection ended with calls to send again.
+    interrupted: bool,
+    /// Trying again would not help.
+    stuck: bool,
+    service: PhantomData<fn() -> S>,
+}
+
+impl<S: Service> Driver<S> {
+    pub(crate) fn new(
+        endpoint: &Endpoint,
+        config: &ClientConfig,
+        calls: mpsc::Receiver<Call>,
+        shared: Arc<Shared>,
+    ) -> Driver<S> {
+        let or = |value, default| if value == 0 { default } else { value };
+        let request_bytes = or(config.offer.request.payload_bytes, Offer::REQUEST_BYTES);
+        Driver {
+            endpoint: endpoint.clone(),
+            config: *config,
+            calls,
+            shared,
+            waiting: VecDeque::new(),
+            next_id: 0,
+            request_bytes,
+            request_max: GROWTH_MAX.max(request_bytes),
+            agreed_bytes: request_bytes,
+            response_bytes: or(config.offer.response.payload_bytes, Offer::RESPONSE_BYTES),
+            without_shm: false,
+            interrupted: false,
+            stuck: false,
+            service: PhantomData,
+        }
+    }
+
+    /// Serves calls until no client is left.
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.waiting.retain(|call| !call.is_dropped());
+            if self.waiting.is_empty() {
+                self.interrupted = false;
+                match self.calls.recv().await {
+                    Some(call) => self.waiting.push_back(call),
+                    None => return,
+                }
+                continue;
+            }
+            match self.connect().await {
+                Ok(connection) => {
+                    self.interrupted = false;
+                    if self.converse(connection).await.is_break() {
+                        return;
+                    }
+                    self.interrupted = !self.waiting.is_empty();
+                    self.shared.set_state(State::Broken, None);
+                }
+                Err(Error::ProposalTooLarge) if self.request_bytes > self.agreed_bytes => {
+                    // Only a call that needed more cannot be made.
+                    self.request_max = (self.request_bytes / 2).max(self.agreed_bytes);
+                    self.request_bytes = self.agreed_bytes;
+                }
+                Err(error) => {
+                    let state = match &error {
+                        Error::NotFound { .. } => State::NotFound,
+                        Error::Denied { .. } => State::Denied,
+                        Error::AuthFailed => State::AuthFailed,
+                        Error::NotReady(state) => *state,
+                        Error::Incompatible | Error::NoProfile | Error::ProposalTooLarge => {
+                            State::Incompatible
+                        }
+                        _ => State::Disconnected,
+                    };
+                    self.stuck = matches!(state, State::AuthFailed | State::Incompatible);
+                    self.shared.set_state(state, None);
+                    for call in self.waiting.drain(..) {
+                        call.end(Err(again(&error, state)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn offer(&self) -> Offer {
+        let configured = self.config.offer;
+        Offer {
+            profiles: match self.without_shm {
+                true => configured.profiles.without(Profiles::SHM),
+                false => configured.profiles,
+            },
+            request: Limit { payload_bytes: self.request_bytes, ..configured.request },
+            response: Limit { payload_bytes: self.response_bytes, ..configured.response },
+            ..configured
+        }
+    }
+
+    /// Connects, where that may help.
+    async fn connect(&mut self) -> Result<Connection, Error> {
+        if self.stuck {
+            return Err(Error::NotReady(self.shared.status().state));
+        }
+        self.shared.set_state(State::Connecting, None);
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let (endpoint, offer) = (self.endpoint.clone(), self.offer());
+            let timeout = match self.config.timeout {
+                Duration::ZERO => HANDSHAKE_MAX,
+                timeout => timeout.min(HANDSHAKE_MAX),
+            };
+            let connecting = ::tokio::task::spawn_blocking(move || {
+                Session::connect(&endpoint, &offer, &mut Patience::new(timeout))
+            });
+            // It does not panic, and is not called off but with the runtime.
+            match connecting.await.unwrap_or(Err(Error::Aborted)) {
+                Ok(session) => {
+                    let connection = Connection::new(session)?;
+                    self.agreed_bytes = connection.terms.request.payload_bytes;
+                    self.shared.set_state(State::Ready, Some(connection.terms));
+                    return Ok(connection);
+                }
+                Err(Error::Region { .. }) if !self.without_shm => self.without_shm = true,
+                // One that is just ending takes connections and ends them.
+                Err(Error::NotFound { .. } | Error::Disconnected)
+                    if self.interrupted && attempts < RECONNECTS_MAX =>
+                {
+                    sleep(RECONNECT_EVERY).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Asks over a connection until it ends; what has no answer by then waits to be sent again.
+    /// Breaks when no client is left.
+    async fn converse(&mut self, mut connection: Connection) -> ControlFlow<()> {
+        let mut in_flight = BTreeMap::new();
+        // No client is left; nothing more is sent over this connection.
+        let (mut closed, mut shut) = (false, false);
+        loop {
+            if !shut {
+                shut = match self.send_waiting(&connection, &mut in_flight).await {
+                    Ok(grow) => grow,
+                    Err(error @ Error::Timeout) => {
+                        self.lose(in_flight, &error);
+                        return ControlFlow::Continue(());
+                    }
+                    // A server that has hung up may have answered before.
+                    Err(_) => true,
+                };
+            }
+            if in_flight.is_empty() && (shut || closed) {
+                return match closed && self.waiting.is_empty() {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                };
+            }
+            match self.next(&mut connection, &in_flight, closed || shut).await {
+                Event::Asked(call) => self.waiting.push_back(call),
+                Event::Closed => closed = true,
+                Event::Received((header, payload)) => {
+                    let Some(call) = in_flight.remove(&header.message_id) else {
+                        self.lose(in_flight, &Error::UnknownMessageId(header.message_id));
+                        return ControlFlow::Continue(());
+                    };
+                    if let Err(error) = accept::<S>(&call, &header, &payload) {
+                        // The server is about to hang up on all of them; this one is why.
+                        self.put_back(in_flight);
+                        self.try_again(call, error);
+                        return ControlFlow::Continue(());
+                    }
+                    call.end(Ok(payload));
+                }
+                Event::Lost(error) => {
+                    let idle = in_flight.is_empty();
+                    self.lose(in_flight, &error);
+                    return match closed && idle {
+                        true => ControlFlow::Break(()),
+                        false => ControlFlow::Continue(()),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Sends what may be sent; says whether the rest needs a connection with more room.
+    async fn send_waiting(
+        &mut self,
+        connection: &Connection,
+        in_flight: &mut BTreeMap<u64, Call>,
+    ) -> Result<bool, Error> {
+        while in_flight.len() < connection.in_flight_max() {
+            let Some(mut call) = self.waiting.pop_front() else {
+                break;
+            };
+            if call.is_dropped() {
+                continue;
+            }
+            let Limit { payload_bytes, batch_items } = connection.terms.request;
+            if call.batch.is_some_and(|items| items > batch_items) {
+                let found = call.batch.unwrap_or(1);
+                call.end(Err(Error::TooManyItems { found, limit: batch_items }));
+                continue;
+            }
+            let length = call.payload.len();
+            if length > payload_bytes as usize {
+                if call.growths < GROWTHS_MAX && self.grow_requests(length) {
+                    call.growths += 1;
+                    self.waiting.push_front(call);
+                    return Ok(true);
+                }
+                let (what, limit) = ("a payload in bytes", payload_bytes.into());
+                call.end(Err(Error::LimitExceeded { what, found: length as u64, limit }));
+                continue;
+            }
+            self.next_id += 1;
+            let id = self.next_id;
+            let header = call.header::<S>(id);
+            let payload = Arc::clone(&call.payload);
+            let deadline = call.deadline;
+            in_flight.insert(id, call);
+            let sending = connection.send(&header, &payload);
+            match deadline {
+                None => sending.await?,
+                Some(deadline) => {
+                    timeout_at(deadline, sending).await.unwrap_or(Err(Error::Timeout))?;
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Proposes requests of this length from now on; says whether that is more than before.
+    fn grow_requests(&mut self, length: usize) -> bool {
+        let next = u32::try_from(length).ok().and_then(u32::checked_next_power_of_two);
+        let Some(next) = next.map(|next| next.min(self.request_max)) else {
+            return false;
+        };
+        let grows = next as usize >= length && next > self.request_bytes;
+        if grows {
+            self.request_bytes = next;
+        }
+        grows
+    }
+
+    /// Waits for something to happen.
+    async fn next(
+        &mut self,
+        connection: &mut Connection,
+        in_flight: &BTreeMap<u64, Call>,
+        deaf: bool,
+    ) -> Event {
+        let may_ask = !deaf && self.waiting.is_empty();
+        let calls = &mut self.calls;
+        let received = &mut connection.received;
+        let event = poll_fn(|cx| {
+            // Answers first: they make room.
+            if let Poll::Ready(received) = received.poll_recv(cx) {
+                return Poll::Ready(match received {
+                    Some(Ok(message)) => Event::Received(message),
+                    Some(Err(error)) => Event::Lost(error),
+                    None => Event::Lost(Error::Disconnected),
+                });
+            }
+            if may_ask && let Poll::Ready(asked) = calls.poll_recv(cx) {
+                return Poll::Ready(asked.map_or(Event::Closed, Event::Asked));
+            }
+            Poll::Pending
+        });
+        // A question that is overtaken by its time holds up all that follow.
+        let oldest = in_flight.values().next().and_then(|call| call.deadline);
+        match oldest {
+            None => event.await,
+            Some(deadline) => {
+                timeout_at(deadline, event).await.unwrap_or(Event::Lost(Error::Timeout))
+            }
+        }
+    }
+
+    /// The connection is gone. A server answers in order: if it died of a question, it was the
+    /// oldest, which gets one more chance. The others have done nothing.
+    fn lose(&mut self, mut in_flight: BTreeMap<u64, Call>, error: &Error) {
+        let oldest = in_flight.pop_first();
+        self.put_back(in_flight);
+        if let Some((_, call)) = oldest {
+            self.try_again(call, again(error, State::Broken));
+        }
+    }
+
+    /// Lets calls be sent again, before all others and in their order.
+    fn put_back(&mut self, in_flight: BTreeMap<u64, Call>) {
+        for call in in_flight.into_values().rev() {
+            self.waiting.push_front(call);
+        }
+    }
+
+    /// Sends a call once more, with more room if that was missing, or ends it.
+    fn try_again(&mut self, mut call: Call, error: Error) {
+        let again = match &error {
+            Error::Timeout | Error::Aborted => false,
+            Error::Refused(Status::LIMIT_EXCEEDED) => {
+                // The server decides about responses, and has taken note.
+                self.response_bytes = self.response_bytes.saturating_mul(2).min(GROWTH_MAX);
+                call.growths += 1;
+                call.growths <= GROWTHS_MAX
+            }
+            _ => !std::mem::replace(&mut call.resent, true),
+        };
+        if again {
+            self.waiting.push_front(call);
+        } else {
+            call.end(Err(error));
+        }
+    }
+}
+
+/// Checks the envelope of an answer and what is in it.
+fn accept<S: Service>(call: &Call, answer: &Header, payload: &[u8]) -> Result<(), Error> {
+    let request = call.header::<S>(answer.message_id);
+    if answer.kind != Kind::Response || answer.code != request.code {
+        return Err(Error::Protocol("a response is not that to the request"));
+    }
+    if answer.status != Status::OK {
+        return Err(Error::Refused(answer.status));
+    }
+    if (answer.batch, answer.item_count) != (request.batch, request.item_count) {
+        return Err(Error::Protocol("a response has another number of items than the request"));
+    }
+    match call.batch {
+        Some(count) => Batch::new(payload, count).map(|_| ())?,
+        None => S::decode_response(payload).map(|_| ())?,
+    }
+    Ok(())
+}
+
+/// The same error for another call.
+fn again(error: &Error, state: State) -> Error {
+    match error {
+        Error::NotFound { path } => Error::NotFound { path: path.clone() },
+        Error::Denied { path } => Error::Denied { path: path.clone() },
+        Error::AuthFailed => Error::AuthFailed,
+        Error::Incompatible => Error::Incompatible,
+        Error::NoProfile => Error::NoProfile,
+        Error::ProposalTooLarge => Error::ProposalTooLarge,
+        Error::Timeout => Error::Timeout,
+        Error::Aborted => Error::Aborted,
+        Error::Disconnected => Error::Disconnected,
+        Error::Malformed(malformed) => Error::Malformed(*malformed),
+        Error::Protocol(what) => Error::Protocol(what),
+        Error::UnknownMessageId(id) => Error::UnknownMessageId(*id),
+        Error::Handshake(status) => Error::Handshake(*status),
+        Error::Refused(status) => Error::Refused(*status),
+        Error::NotReady(state) => Error::NotReady(*state),
+        _ => Error::NotReady(state),
+    }
+}
