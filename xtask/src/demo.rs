@@ -1,4 +1,5 @@
-//! A first look: ordinary Rust tests on a real kernel, and one of them once more, bit for bit.
+//! A first look: ordinary Rust tests on a real kernel, one of them once more, bit for bit; and a
+//! scheduler that fails its test, twice in the same way.
 
 use crate::program::{belljar, cargo, root, run};
 use crate::say;
@@ -9,9 +10,10 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Instant;
 
-const NEXT: [(&str, &str); 5] = [
+const NEXT: [(&str, &str); 6] = [
     ("cargo test -p quickstart", "the same tests, as any others"),
     ("cargo belljar test -p quickstart --mode det --seeds 20", "each in 20 worlds that repeat"),
+    ("cargo belljar test -p schedulers --test healthy", "schedulers that work, and what they do"),
     ("cargo belljar shell --topology 1n2l4c2t", "a shell on 16 CPUs, wherever you are"),
     ("cargo belljar kernel show", "what the kernel can do"),
     ("cargo belljar doctor", "what belljar found on this machine"),
@@ -19,22 +21,26 @@ const NEXT: [(&str, &str); 5] = [
 
 pub(crate) fn demo() -> Result<()> {
     let begun = Instant::now();
-    step("1/6 What this machine needs", || setup::packages(Scope::Machines, false))?;
-    step("2/6 Building belljar and the example (some minutes, the first time)", || {
+    step("1/8 What this machine needs", || setup::packages(Scope::Machines, false))?;
+    step("2/8 Building belljar and the example (some minutes, the first time)", || {
         run(&mut cargo(["build", "--quiet", "--package", "cargo-belljar"]))?;
-        run(&mut cargo(["test", "--quiet", "--no-run", "--package", "quickstart"]))
+        let examples = ["--package", "quickstart", "--package", "schedulers"];
+        run(&mut cargo(["test", "--quiet", "--no-run"].iter().chain(&examples)))
     })?;
-    step("3/6 A kernel", setup::kernel)?;
-    let tcg = step("4/6 examples/quickstart, in virtual machines without KVM", || suite("tcg"))?;
-    let det = step("5/6 The same in `det`, where every run repeats", || suite("det"))?;
+    step("3/8 A kernel", setup::kernel)?;
+    let tcg = step("4/8 examples/quickstart, in virtual machines without KVM", || suite("tcg"))?;
+    let det = step("5/8 The same in `det`, where every run repeats", || suite("det"))?;
     let record = det.record.as_deref().context("det left no record")?;
-    step("6/6 One of them once more, from its record", || run(&mut belljar(["replay", record])))?;
+    step("6/8 One of them once more, from its record", || run(&mut belljar(["replay", record])))?;
+    let failed =
+        step("7/8 A scheduler that starves a cgroup: this test fails on purpose", on_purpose)?;
+    step("8/8 That failure once more", || run(&mut belljar(["replay", &failed])))?;
 
     say::heading(&format!("Done in {}", say::duration(begun.elapsed())));
     for (mode, suite) in [("tcg", &tcg), ("det", &det)] {
         say::line(&format!("{mode}: {}", suite.counts));
     }
-    say::line("replay: identical");
+    say::line("replays: identical, the failure too");
     for directory in &det.directories {
         say::line(&format!("records: {}", relative(directory)));
     }
@@ -113,6 +119,25 @@ fn suite(mode: &str) -> Result<Suite> {
         .with_context(|| format!("the example did not run in {mode}: {}", output.status))
 }
 
+/// Runs the test that fails, and gives its record.
+fn on_purpose() -> Result<String> {
+    let test = ["test", "--package", "schedulers", "--test", "on_purpose", "--run-ignored", "all"];
+    let mut command = belljar([test.as_slice(), &["--json"]].concat());
+    let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
+    let events = String::from_utf8_lossy(&output.stdout);
+    failure(&events)
+        .with_context(|| format!("the test did not fail as it should: {}", output.status))
+}
+
+/// The record of the first test that failed, from the events of a run.
+fn failure(events: &str) -> Result<String> {
+    let events = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut failed =
+        events.filter(|event| event["event"] == "finished" && event["outcome"] == "fail");
+    let record = failed.find_map(|event| Some(event["record"].as_str()?.to_owned()));
+    record.context("no test failed")
+}
+
 /// A path as one would type it at the root of the workspace.
 fn relative(path: &str) -> String {
     let inside = Path::new(path).strip_prefix(root());
@@ -135,6 +160,9 @@ mod tests {
         assert_eq!(suite.counts, "2 passed, 0 failed, 1 skipped");
         assert_eq!((suite.is_good, suite.record.as_deref()), (true, Some("/t/a.json")));
         assert_eq!(suite.directories, ["/t"]);
+        assert!(failure(events).is_err());
+        let failed = r#"{"event":"finished","outcome":"fail","record":"/t/d.json"}"#;
+        assert_eq!(failure(&format!("{events}{failed}")).unwrap(), "/t/d.json");
         assert!(Suite::parse("").unwrap_err().to_string().contains("no summary"));
     }
 }

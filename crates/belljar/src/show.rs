@@ -45,7 +45,7 @@ impl fmt::Display for Shown {
         for problem in spec.scenario.iter().flat_map(|facts| &facts.problems) {
             writeln!(f, "\nPROBLEM: {problem}")?;
         }
-        write!(f, "\n{rendered}\nheld to:\n{limits}")
+        write!(f, "\n{rendered}\n\nheld to:\n{limits}")
     }
 }
 

@@ -149,7 +149,7 @@ pub(crate) struct TestArgs {
 pub(crate) struct ShowArgs {
     /// The test, by its whole name or a part that only it has.
     #[arg(value_name = "TEST")]
-    pub(crate) test: String,
+    pub(crate) name: String,
     #[command(flatten)]
     pub(crate) build: BuildArgs,
     #[command(flatten)]

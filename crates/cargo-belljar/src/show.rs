@@ -11,15 +11,15 @@ use belljar::host::shown;
 /// Shows one test.
 pub(crate) fn show(args: &ShowArgs) -> anyhow::Result<Exit> {
     let tests = suite::tests(build::build(&args.build, &args.targets)?)?;
-    let exact = tests.iter().filter(|test| test.spec.name() == args.test);
+    let exact = tests.iter().filter(|test| test.spec.name() == args.name);
     let mut found: Vec<_> = exact.collect();
     if found.is_empty() {
-        found = tests.iter().filter(|test| test.spec.name().contains(&args.test)).collect();
+        found = tests.iter().filter(|test| test.spec.name().contains(&args.name)).collect();
     }
     let test = match found.as_slice() {
         [test] => test,
         [] => {
-            let text = format!("no test has `{}` in its name", args.test);
+            let text = format!("no test has `{}` in its name", args.name);
             let hint = "`cargo belljar test --list` shows all names";
             return Err(Failure::new(Exit::NoTests, text).hint(hint).into());
         }
@@ -27,7 +27,7 @@ pub(crate) fn show(args: &ShowArgs) -> anyhow::Result<Exit> {
             let names: Vec<String> = several.iter().take(8).map(|test| test.spec.name()).collect();
             let more = several.len().saturating_sub(names.len());
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let text = format!("`{}` may be {}{more}", args.test, names.join(", "));
+            let text = format!("`{}` may be {}{more}", args.name, names.join(", "));
             return Err(Failure::new(Exit::Usage, text).hint("give the whole name").into());
         }
     };

@@ -3,8 +3,15 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use crate::error::{Context, Result};
+
+/// How long somebody else's work is waited for: a fetch over a slow line.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+/// How often it is looked whether it is over.
+const PACE: Duration = Duration::from_millis(50);
 
 /// An exclusive `flock`, held until it is dropped and every child that shares it has ended.
 #[derive(Debug)]
@@ -14,15 +21,25 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock; calls `waiting` once if somebody else holds it.
+    /// Takes the lock; calls `waiting` once if somebody else holds it, and gives up after half an hour.
     pub(crate) fn take(path: &Path, waiting: impl FnOnce()) -> Result<Self> {
         if let Some(lock) = Self::try_take(path)? {
             return Ok(lock);
         }
         waiting();
-        let file = open(path)?;
-        file.lock().doing("lock", path)?;
-        Ok(Self { file, path: path.to_owned() })
+        let deadline = Instant::now() + LIMIT;
+        while Instant::now() < deadline {
+            thread::sleep(PACE);
+            if let Some(lock) = Self::try_take(path)? {
+                return Ok(lock);
+            }
+        }
+        let minutes = LIMIT.as_secs() / 60;
+        let held = format!(
+            "another process has held it for {minutes} minutes; see `fuser {}`",
+            path.display()
+        );
+        Err(io::Error::new(io::ErrorKind::TimedOut, held)).doing("lock", path)
     }
 
     /// Takes the lock if nobody holds it.

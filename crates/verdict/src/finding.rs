@@ -191,8 +191,8 @@ pub struct StepName {
 impl fmt::Display for StepName {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name.as_str() {
-            "" => write!(out, "step {}", self.index),
-            name => write!(out, "step {} `{}`", self.index, one_line(name, 60)),
+            "" => write!(out, "step {}", u64::from(self.index) + 1),
+            name => write!(out, "step {} `{}`", u64::from(self.index) + 1, one_line(name, 60)),
         }
     }
 }

@@ -261,7 +261,6 @@ fn each_fault_fails_its_own_check_and_no_other() {
 
 #[test]
 fn the_ends_of_a_scheduler_are_told_apart() {
-    let text = String::new;
     let ends = [
         SchedulerEnd::ExitedCleanly,
         SchedulerEnd::KernelError {
@@ -269,7 +268,12 @@ fn the_ends_of_a_scheduler_are_told_apart() {
             message: "invalid CPU -3".into(),
             dump: "CPU 0\nCPU 1".into(),
         },
-        SchedulerEnd::Stalled { message: "a/0.3[73] failed to run for 5.1s".into(), dump: text() },
+        SchedulerEnd::Stalled {
+            message: "a/0.3[73] failed to run for 5.1s".into(),
+            dump: "CPU states\n----------\n\nCPU 1   : nr_run=5 flags=0x1 cpu_rel=0 ksync=129\n          \
+                   curr=spinwait[113] class=ext_sched_class\n\n  R a/0.3[73] *root -5100ms"
+                .into(),
+        },
         SchedulerEnd::Died { status: "signal: 11".into() },
         SchedulerEnd::Unresponsive,
         SchedulerEnd::Rejected { log: "0: R1=ctx()\nR2 invalid mem access 'scalar'".into() },
@@ -479,7 +483,7 @@ fn a_steps_limits_hold_in_that_step_alone() {
         first.line(),
         "gap: worker a/0.0 (SpinWait, tid 70): no checkpoint for 25 ms; limit 20 ms (step squeeze)"
     );
-    assert_eq!(first.place(), "in step 1 `squeeze`, on CPU 1, 1.9 s after the start");
+    assert_eq!(first.place(), "in step 2 `squeeze`, on CPU 1, 1.9 s after the start");
 
     // The same for what is counted by slice: no work in one step.
     let idle = |it: &mut Evidence| {

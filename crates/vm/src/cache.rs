@@ -7,11 +7,16 @@
 use crate::error::Error;
 use crate::template::TemplateInfo;
 use rustix::fs::{FlockOperation, flock, statvfs};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long somebody else may take to make a template, and how often it is looked whether he has.
+const LOCK_LIMIT: Duration = Duration::from_secs(10 * 60);
+const LOCK_PACE: Duration = Duration::from_millis(20);
 
 /// A cache of templates.
 #[derive(Clone, Debug)]
@@ -67,20 +72,30 @@ impl Cache {
     }
 
     /// Locks a key against others who would make the same template; `wait` is called
-    /// when somebody else is at it.
+    /// when somebody else is at it. They get ten minutes.
     pub(crate) fn lock(&self, key: &str, wait: impl FnOnce()) -> Result<File, Error> {
         let path = self.root.join("locks").join(key);
         let cannot = |error| Error::io(format!("lock {}", path.display()), error);
         let file = File::create(&path).map_err(cannot)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                wait();
-                flock(&file, FlockOperation::LockExclusive).map_err(|e| cannot(e.into()))?;
-            }
-            Err(error) => return Err(cannot(error.into())),
+        if file.try_lock().is_ok() {
+            return Ok(file);
         }
-        Ok(file)
+        wait();
+        let deadline = Instant::now() + LOCK_LIMIT;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::Error(error)) => return Err(cannot(error)),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    thread::sleep(LOCK_PACE);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let minutes = LOCK_LIMIT.as_secs() / 60;
+                    let held = format!("another process has held it for {minutes} minutes");
+                    return Err(cannot(io::Error::new(io::ErrorKind::TimedOut, held)));
+                }
+            }
+        }
     }
 
     /// Starts a template, given that its key is locked and `needed_mib` is free.
