@@ -2,11 +2,11 @@
 
 mod support;
 
-use snapwire::codec::{Code, Header, Profiles, Status};
+use snapwire::codec::{Code, Header, Pid, Profiles, Status};
 use snapwire::tokio::{Client, Server};
 use snapwire::{
-    ClientConfig, Endpoint, Error, Failure, Increment, NumberReply, ServerConfig, Service, State,
-    StringReverse, TextReply,
+    AppsLookup, ClientConfig, Endpoint, Error, Failure, Increment, NumberReply, ServerConfig,
+    Service, State, StringReverse, TextReply,
 };
 use std::future::{Future, poll_fn};
 use std::os::unix::fs::symlink;
@@ -146,6 +146,56 @@ fn long_messages_and_limits_that_grow() {
             assert_eq!(short.await.unwrap().get().unwrap(), b"ba");
             let error = client.call(&vec![0; 2 << 20]).await.unwrap_err();
             assert!(matches!(error, Error::Build(_)), "{error}");
+        });
+    }
+}
+
+#[test]
+fn look_ups_take_as_many_messages_as_they_need() {
+    for profile in PROFILES {
+        run(async {
+            let place = Place::new();
+            let config = ServerConfig { offer: only(profile), ..ServerConfig::default() };
+            let gate = Arc::new(Semaphore::new(0));
+            let entered = Arc::new(AtomicU32::new(0));
+            let (inside, count) = (Arc::clone(&gate), Arc::clone(&entered));
+            let _server = Server::start::<AppsLookup>(
+                &place.endpoint,
+                &config,
+                async move |request, reply| {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    for pid in request.iter() {
+                        if pid == Pid(77) {
+                            inside.acquire().await.map_err(|_| Failure::Refused)?.forget();
+                        }
+                        reply.unknown()?;
+                    }
+                    Ok(())
+                },
+            )
+            .unwrap();
+            let client = client::<AppsLookup>(&place, profile, LONG);
+            let pids: Vec<Pid> = (1000..9000).map(Pid).collect();
+            let (one, two) = tokio::join!(client.lookup(&pids), client.lookup(&pids[..1]));
+            let (one, two) = (one.unwrap(), two.unwrap());
+            let found = one.get().unwrap();
+            assert!(found.iter().map(|item| item.unwrap().pid).eq(pids.iter().copied()));
+            assert_eq!(two.get().unwrap().len(), 1);
+            let before = entered.load(Ordering::SeqCst);
+            assert!(before > 2, "many messages");
+            // One that is dropped is called off, and the next one is made.
+            {
+                let mut call = pin!(client.lookup(&[Pid(77)]));
+                let mut seen =
+                    pin!(until("the handler", || entered.load(Ordering::SeqCst) > before));
+                poll_fn(|cx| {
+                    assert!(call.as_mut().poll(cx).is_pending());
+                    seen.as_mut().poll(cx)
+                })
+                .await;
+            }
+            assert_eq!(client.lookup(&pids[..2]).await.unwrap().get().unwrap().len(), 2);
+            assert_eq!((client.status().calls, client.status().errors), (3, 0));
         });
     }
 }
