@@ -12,7 +12,7 @@ use std::future::{Future, poll_fn};
 use std::os::unix::fs::symlink;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use support::*;
@@ -352,6 +352,64 @@ fn a_server_that_comes_back_is_found_and_one_that_does_not_is_told() {
             second.stop().await;
             let error = client.call(1).await.unwrap_err();
             assert!(matches!(error, Error::NotFound { .. } | Error::Disconnected), "{error}");
+        });
+    }
+}
+
+/// The end of a server may come at any point of any call. A call may fail then, and is never
+/// answered wrongly; the client goes on as soon as there is a server again.
+#[test]
+fn servers_that_die_again_and_again_cost_nothing_but_time() {
+    const ROUNDS: u64 = 40;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    for profile in PROFILES {
+        runtime.block_on(async {
+            let place = Place::new();
+            let client = client::<Increment>(&place, profile, LONG);
+            let over = Arc::new(AtomicBool::new(false));
+            let ask = |task: u64| {
+                let (client, over) = (client.clone(), Arc::clone(&over));
+                tokio::spawn(async move {
+                    let (mut number, mut answered) = (task << 32, 0u64);
+                    while !over.load(Ordering::SeqCst) {
+                        number += 1;
+                        match client.call(number).await {
+                            Ok(answer) => {
+                                assert_eq!(answer.get().unwrap(), number + 1);
+                                answered += 1;
+                            }
+                            // Not to keep the processor from whoever starts the next server.
+                            Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+                        }
+                    }
+                    answered
+                })
+            };
+            let tasks: Vec<_> = (1..9).map(ask).collect();
+            for round in 0..ROUNDS {
+                let server = serve(&place, Counter::default(), profile);
+                let before = client.status().calls;
+                until("an answer", || client.status().calls > before).await;
+                // A little later, and each time a little later than that.
+                for _ in 0..round * 10 {
+                    tokio::task::yield_now().await;
+                }
+                server.stop().await;
+            }
+            let server = serve(&place, Counter::default(), profile);
+            let before = client.status().calls;
+            until("an answer", || client.status().calls > before).await;
+            over.store(true, Ordering::SeqCst);
+            let mut answered = 0;
+            for task in tasks {
+                answered += task.await.unwrap();
+            }
+            assert!(answered > ROUNDS);
+            assert_eq!(client.status().calls, answered);
+            drop(client);
+            until("the end of the session", || server.status().sessions == 0).await;
+            server.stop().await;
+            assert_eq!(place.names(), [""; 0], "nothing is left");
         });
     }
 }
