@@ -42,7 +42,8 @@ pub use session::{Role, Session};
 #[cfg(feature = "derive")]
 pub use snapwire_macros::{Record, Service};
 
-/// The snippets of the user's guide are compiled and run with the other examples.
+/// The programs of the README and the user's guide are compiled and run with the other examples.
 #[cfg(doctest)]
+#[doc = include_str!("../README.md")]
 #[doc = include_str!("../../../docs/snapwire.md")]
 struct Guide;
