@@ -5,6 +5,7 @@ mod buffer;
 mod cache;
 mod client;
 pub mod codec;
+mod credentials;
 mod endpoint;
 mod error;
 mod handshake;
@@ -27,6 +28,7 @@ mod sync {
 pub use buffer::Buffer;
 pub use cache::{CacheReader, CacheStatus, CachedSnapshot, SnapshotCache};
 pub use client::{Client, ClientConfig, ClientStatus, LookupMax, Responses, State};
+pub use credentials::{Credentials, peer_credentials};
 pub use endpoint::{Endpoint, SessionId};
 pub use error::{Error, RegionProblem};
 pub use handshake::{Offer, Terms};
