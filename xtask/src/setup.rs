@@ -31,8 +31,9 @@ struct Need {
     is_here: fn() -> bool,
 }
 
-const FOR_BUILDS: [Need; 7] = [
+const FOR_BUILDS: [Need; 8] = [
     Need { what: "a C compiler", package: "gcc", is_here: || on_path("cc") },
+    Need { what: "a C++ compiler", package: "g++", is_here: || on_path("c++") },
     Need { what: "the static C library", package: "libc6-dev", is_here: has_static_libc },
     Need { what: "git", package: "git", is_here: || on_path("git") },
     // Programs for the kernel are C that clang compiles and libbpf loads.

@@ -62,12 +62,12 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     };
     let mut client = connect::<Increment>(&service, &config)?;
     let server = match probe::connect(&endpoint(&service)?.socket_path()) {
-        Found::Live(owner, _) => Some(owner.pid),
+        Found::Live(owner, _) => owner.pid,
         _ => None,
     };
     load(&mut client, args, args.duration / 10)?;
-    let own_pid = i32::try_from(std::process::id()).ok();
-    let times = || (own_pid.and_then(cpu::time_of), server.and_then(cpu::time_of));
+    let client_pid = Some(std::process::id());
+    let times = || (client_pid.and_then(cpu::time_of), server.and_then(cpu::time_of));
     let before = times();
     let measured = load(&mut client, args, args.duration)?;
     let after = times();

@@ -9,6 +9,7 @@ use rustix::fs::{self, AtFlags, FileType, FlockOperation};
 use rustix::io::Errno;
 use rustix::process::{Resource, geteuid, getrlimit};
 use serde::Serialize;
+use snapwire::Credentials;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -71,10 +72,13 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Result<Exit, Failure> {
     let may_fix = args.fix && lock(&run_dir)?;
     let mut findings = vec![directory(&run_dir), storage(&run_dir)];
     for (service, files) in &run_dir.services {
+        let mut hidden = false;
         if files.has_socket {
-            findings.push(socket(&run_dir, service, may_fix));
+            let (finding, owner) = socket(&run_dir, service, may_fix);
+            findings.push(finding);
+            hidden = owner.is_some_and(|owner| owner.pid.is_none());
         }
-        findings.extend(regions(&run_dir, service, files, may_fix));
+        findings.extend(regions(&run_dir, service, files, hidden, may_fix));
     }
     findings.extend([open_files(), file_size(), send_buffer()]);
     if args.json {
@@ -167,32 +171,40 @@ fn storage(run_dir: &RunDir) -> Finding {
     Finding::ok(what, found)
 }
 
-fn socket(run_dir: &RunDir, service: &str, may_fix: bool) -> Finding {
+/// What is found, and who serves.
+fn socket(run_dir: &RunDir, service: &str, may_fix: bool) -> (Finding, Option<Credentials>) {
     let what = format!("service {}", printable(service.as_bytes()));
     let file = format!("{service}.sock");
     let stat = match run_dir.stat(&file) {
         Ok(stat) => stat,
-        Err(Errno::NOENT) => return Finding::ok(what, "has just gone"),
+        Err(Errno::NOENT) => return (Finding::ok(what, "has just gone"), None),
         Err(error) => {
-            return Finding::graded(Grade::Problem, what, error.to_string(), "look at the file");
+            let error = error.to_string();
+            return (Finding::graded(Grade::Problem, what, error, "look at the file"), None);
         }
     };
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
         let advice = "a server that starts here removes it: move it away if it is of use";
-        return Finding::graded(Grade::Problem, what, "its name is not a socket's", advice);
+        let found = "its name is not a socket's";
+        return (Finding::graded(Grade::Problem, what, found, advice), None);
     }
     let mode = stat.st_mode & 0o777;
-    match probe::connect(&run_dir.socket_path(service)) {
+    let finding = match probe::connect(&run_dir.socket_path(service)) {
         Found::Live(owner, _) => {
-            let found = format!("served by process {} of user {}", owner.pid, owner.uid);
-            match mode & 0o077 {
+            let pid = match owner.pid {
+                Some(pid) => format!("process {pid}"),
+                None => String::from("a process in another pid namespace"),
+            };
+            let found = format!("served by {pid} of user {}", owner.uid);
+            let finding = match mode & 0o077 {
                 0 => Finding::ok(what, found),
                 _ => {
                     let found = format!("{found}, mode {mode:04o}");
                     let advice = "others may connect; if they should not: chmod 600 its socket";
                     Finding::graded(Grade::Note, what, found, advice)
                 }
-            }
+            };
+            return (finding, Some(owner));
         }
         Found::Stale => {
             let found = "nobody listens on its socket";
@@ -212,10 +224,17 @@ fn socket(run_dir: &RunDir, service: &str, may_fix: bool) -> Finding {
             let advice = "it is a socket, and no SEQPACKET socket: another program's?";
             Finding::graded(Grade::Problem, what, error.to_string(), advice)
         }
-    }
+    };
+    (finding, None)
 }
 
-fn regions(run_dir: &RunDir, service: &str, files: &run_dir::Files, may_fix: bool) -> Vec<Finding> {
+fn regions(
+    run_dir: &RunDir,
+    service: &str,
+    files: &run_dir::Files,
+    hidden: bool,
+    may_fix: bool,
+) -> Vec<Finding> {
     let what = format!("regions of {}", printable(service.as_bytes()));
     let of = |life: Life| files.regions.iter().filter(move |region| region.life == life);
     let mut findings = Vec::new();
@@ -227,6 +246,13 @@ fn regions(run_dir: &RunDir, service: &str, files: &run_dir::Files, may_fix: boo
     }
     for region in of(Life::Stale) {
         let pid = region.pid.unwrap_or_default();
+        if hidden {
+            // Its numbers of processes are not ours.
+            let found = format!("{} of process {pid}, of which nothing is known", region.file);
+            let advice = "look again from the server's pid namespace";
+            findings.push(Finding::graded(Grade::Note, what.clone(), found, advice));
+            continue;
+        }
         let found = format!("{} of process {pid}, which is gone", region.file);
         let Ok(stat) = run_dir.stat(&region.file) else {
             continue;

@@ -31,7 +31,7 @@ enum State {
 struct Row {
     service: String,
     state: State,
-    pid: Option<i32>,
+    pid: Option<u32>,
     uid: Option<u32>,
     /// What the server supports.
     profiles: Option<String>,
@@ -66,7 +66,7 @@ pub(crate) fn ls(args: &LsArgs) -> Result<Exit, Failure> {
         } else if files.has_socket {
             match probe::connect(&run_dir.socket_path(service)) {
                 Found::Live(owner, fd) => {
-                    (row.state, row.pid, row.uid) = (State::Live, Some(owner.pid), Some(owner.uid));
+                    (row.state, row.pid, row.uid) = (State::Live, owner.pid, Some(owner.uid));
                     match probe::profiles(&fd, args.token) {
                         Ok(profiles) => row.profiles = Some(profiles.to_string()),
                         Err(note) => row.note = Some(note),

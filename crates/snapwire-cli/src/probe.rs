@@ -5,6 +5,7 @@ use rustix::net::{
     self, AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt,
 };
 use snapwire::codec::{Code, HEADER_LEN, Header, Hello, HelloAck, Kind, Limit, Profiles, Status};
+use snapwire::{Credentials, peer_credentials};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
@@ -14,18 +15,11 @@ const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// A live server refuses connections between `bind` and `listen`.
 const BIND_TO_LISTEN: Duration = Duration::from_millis(20);
 
-/// Who made the socket listen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Owner {
-    pub(crate) pid: i32,
-    pub(crate) uid: u32,
-}
-
 /// What is at a path.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// A server, and a connection to it.
-    Live(Owner, OwnedFd),
+    /// A server, who made it listen, and a connection to it.
+    Live(Credentials, OwnedFd),
     /// A server whose queue is full.
     Busy,
     /// A socket that nobody listens on.
@@ -57,9 +51,9 @@ fn try_connect(path: &Path) -> Found {
         rustix::io::ioctl_fionbio(&fd, true)?;
         net::connect(&fd, &address)?;
         rustix::io::ioctl_fionbio(&fd, false)?;
-        let credentials = sockopt::socket_peercred(&fd)?;
-        let pid = credentials.pid.as_raw_nonzero().get();
-        Ok((Owner { pid, uid: credentials.uid.as_raw() }, fd))
+        let owner = peer_credentials(&fd)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        Ok((owner, fd))
     };
     match connected() {
         Ok((owner, fd)) => Found::Live(owner, fd),

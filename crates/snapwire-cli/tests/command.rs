@@ -379,6 +379,58 @@ fn the_doctor_removes_what_is_proven_stale_and_nothing_else() {
     }
 }
 
+/// The command in another pid namespace, from which no process outside is seen.
+fn elsewhere(arguments: &[&str]) -> Command {
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "--pid", "--fork"])
+        .arg(env!("CARGO_BIN_EXE_snapwire"))
+        .args(arguments);
+    command
+}
+
+#[test]
+fn clients_and_servers_meet_across_pid_namespaces() {
+    let place = Place::new();
+    let numbers = place.of("numbers");
+    let serve = ["serve", &numbers, "--payload-bytes", "0", "--token", "0"];
+    let mut server =
+        elsewhere(&serve).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "ready\n");
+    for profile in ["shm", "uds"] {
+        let call = ["call", &numbers, "increment", "41", "--profile", profile];
+        assert_eq!(stdout(&snapwire(&call)), "42\n");
+        assert_eq!(stdout(&elsewhere(&call).output().unwrap()), "42\n");
+    }
+    drop(server.stdin.take());
+    assert!(server.wait().unwrap().success());
+}
+
+/// In a container the numbers of processes are others, and say nothing about who is alive.
+#[test]
+fn regions_of_another_pid_namespace_are_not_touched() {
+    let place = Place::new();
+    let _numbers = place.numbers(0);
+    let mut client: snapwire::Client<Increment> =
+        snapwire::Client::new(&place.endpoint("numbers"), &snapwire::ClientConfig::default());
+    client.refresh();
+    assert!(client.terms().unwrap().profile.intersects(Profiles::SHM));
+    let files = || fs::read_dir(place.path()).unwrap().count();
+    assert_eq!(files(), 2);
+    let output = elsewhere(&["doctor", &place.of(""), "--fix", "--json"]).output().unwrap();
+    let findings = json(&output);
+    assert_eq!(code(&output), 0, "{findings}");
+    let found = |words: &str| {
+        let all = findings.as_array().unwrap();
+        all.iter().any(|finding| finding["found"].as_str().unwrap().contains(words))
+    };
+    assert!(found("served by a process in another pid namespace"), "{findings}");
+    assert!(found("of which nothing is known"), "{findings}");
+    assert_eq!((files(), client.call(1).unwrap()), (2, 2));
+}
+
 #[test]
 fn what_changes_is_watched_until_interrupted() {
     let place = Place::new();

@@ -67,6 +67,8 @@ fn programs() -> &'static Programs {
         };
         let (library, archive) = (file("/libsnapwire.so"), file("/libsnapwire.a"));
         let compile = |name: &str, source: &Path, flags: &[&str], libraries: &[&str]| {
+            // Tests may be processes of their own, of which each does this.
+            let made = scratch.join(format!("{name}-{}", std::process::id()));
             let program = scratch.join(name);
             run(Command::new("cc")
                 .args(["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g"])
@@ -75,9 +77,10 @@ fn programs() -> &'static Programs {
                 .arg(root.join("include"))
                 .arg(source)
                 .arg("-o")
-                .arg(&program)
+                .arg(&made)
                 .args(libraries)
                 .args(["-lpthread", "-ldl", "-lm"]));
+            std::fs::rename(made, &program).unwrap();
             program
         };
         let directory = library.parent().unwrap().to_str().unwrap();
@@ -90,9 +93,10 @@ fn programs() -> &'static Programs {
         let page = std::fs::read_to_string(root.join("../../docs/snapwire.md")).unwrap();
         let (_, source) = page.split_once("```c\n").unwrap();
         let (source, _) = source.split_once("```\n").unwrap();
-        let snippet = scratch.join("guide.c");
+        let snippet = scratch.join(format!("guide-{}.c", std::process::id()));
         std::fs::write(&snippet, source).unwrap();
         let guide = compile("guide", &snippet, &[], &dynamic);
+        std::fs::remove_file(snippet).unwrap();
         Programs { shared, checked, guide }
     })
 }

@@ -5,6 +5,7 @@ mod buffer;
 mod cache;
 mod client;
 pub mod codec;
+mod credentials;
 mod endpoint;
 mod error;
 mod handshake;
@@ -27,6 +28,7 @@ mod sync {
 pub use buffer::Buffer;
 pub use cache::{CacheReader, CacheStatus, CachedSnapshot, SnapshotCache};
 pub use client::{Client, ClientConfig, ClientStatus, LookupMax, Responses, State};
+pub use credentials::{Credentials, peer_credentials};
 pub use endpoint::{Endpoint, SessionId};
 pub use error::{Error, RegionProblem};
 pub use handshake::{Offer, Terms};
@@ -42,7 +44,8 @@ pub use session::{Role, Session};
 #[cfg(feature = "derive")]
 pub use snapwire_macros::{Record, Service};
 
-/// The snippets of the user's guide are compiled and run with the other examples.
+/// The programs of the README and the user's guide are compiled and run with the other examples.
 #[cfg(doctest)]
+#[doc = include_str!("../README.md")]
 #[doc = include_str!("../../../docs/snapwire.md")]
 struct Guide;

@@ -1,6 +1,7 @@
 //! A SEQPACKET socket: packets in, packets out, and no wait without an end.
 
 use crate::codec::HEADER_LEN;
+use crate::credentials::peer_credentials;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::patience::{Patience, SLICE};
@@ -90,7 +91,10 @@ impl Socket {
 
     /// The user at the other end.
     pub(crate) fn peer_uid(&self) -> Result<u32, Errno> {
-        sockopt::socket_peercred(&self.fd).map(|credentials| credentials.uid.as_raw())
+        let credentials = peer_credentials(&self.fd);
+        credentials
+            .map(|credentials| credentials.uid)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
     }
 
     /// Sends a packet if there is room for it now.

@@ -2,17 +2,17 @@
 
 mod support;
 
-use snapwire::codec::{Code, Header, Profiles, Status};
+use snapwire::codec::{Code, Header, Pid, Profiles, Status};
 use snapwire::tokio::{Client, Server};
 use snapwire::{
-    ClientConfig, Endpoint, Error, Failure, Increment, NumberReply, ServerConfig, Service, State,
-    StringReverse, TextReply,
+    AppsLookup, ClientConfig, Endpoint, Error, Failure, Increment, NumberReply, ServerConfig,
+    Service, State, StringReverse, TextReply,
 };
 use std::future::{Future, poll_fn};
 use std::os::unix::fs::symlink;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use support::*;
@@ -146,6 +146,56 @@ fn long_messages_and_limits_that_grow() {
             assert_eq!(short.await.unwrap().get().unwrap(), b"ba");
             let error = client.call(&vec![0; 2 << 20]).await.unwrap_err();
             assert!(matches!(error, Error::Build(_)), "{error}");
+        });
+    }
+}
+
+#[test]
+fn look_ups_take_as_many_messages_as_they_need() {
+    for profile in PROFILES {
+        run(async {
+            let place = Place::new();
+            let config = ServerConfig { offer: only(profile), ..ServerConfig::default() };
+            let gate = Arc::new(Semaphore::new(0));
+            let entered = Arc::new(AtomicU32::new(0));
+            let (inside, count) = (Arc::clone(&gate), Arc::clone(&entered));
+            let _server = Server::start::<AppsLookup>(
+                &place.endpoint,
+                &config,
+                async move |request, reply| {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    for pid in request.iter() {
+                        if pid == Pid(77) {
+                            inside.acquire().await.map_err(|_| Failure::Refused)?.forget();
+                        }
+                        reply.unknown()?;
+                    }
+                    Ok(())
+                },
+            )
+            .unwrap();
+            let client = client::<AppsLookup>(&place, profile, LONG);
+            let pids: Vec<Pid> = (1000..9000).map(Pid).collect();
+            let (one, two) = tokio::join!(client.lookup(&pids), client.lookup(&pids[..1]));
+            let (one, two) = (one.unwrap(), two.unwrap());
+            let found = one.get().unwrap();
+            assert!(found.iter().map(|item| item.unwrap().pid).eq(pids.iter().copied()));
+            assert_eq!(two.get().unwrap().len(), 1);
+            let before = entered.load(Ordering::SeqCst);
+            assert!(before > 2, "many messages");
+            // One that is dropped is called off, and the next one is made.
+            {
+                let mut call = pin!(client.lookup(&[Pid(77)]));
+                let mut seen =
+                    pin!(until("the handler", || entered.load(Ordering::SeqCst) > before));
+                poll_fn(|cx| {
+                    assert!(call.as_mut().poll(cx).is_pending());
+                    seen.as_mut().poll(cx)
+                })
+                .await;
+            }
+            assert_eq!(client.lookup(&pids[..2]).await.unwrap().get().unwrap().len(), 2);
+            assert_eq!((client.status().calls, client.status().errors), (3, 0));
         });
     }
 }
@@ -302,6 +352,64 @@ fn a_server_that_comes_back_is_found_and_one_that_does_not_is_told() {
             second.stop().await;
             let error = client.call(1).await.unwrap_err();
             assert!(matches!(error, Error::NotFound { .. } | Error::Disconnected), "{error}");
+        });
+    }
+}
+
+/// The end of a server may come at any point of any call. A call may fail then, and is never
+/// answered wrongly; the client goes on as soon as there is a server again.
+#[test]
+fn servers_that_die_again_and_again_cost_nothing_but_time() {
+    const ROUNDS: u64 = 40;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    for profile in PROFILES {
+        runtime.block_on(async {
+            let place = Place::new();
+            let client = client::<Increment>(&place, profile, LONG);
+            let over = Arc::new(AtomicBool::new(false));
+            let ask = |task: u64| {
+                let (client, over) = (client.clone(), Arc::clone(&over));
+                tokio::spawn(async move {
+                    let (mut number, mut answered) = (task << 32, 0u64);
+                    while !over.load(Ordering::SeqCst) {
+                        number += 1;
+                        match client.call(number).await {
+                            Ok(answer) => {
+                                assert_eq!(answer.get().unwrap(), number + 1);
+                                answered += 1;
+                            }
+                            // Not to keep the processor from whoever starts the next server.
+                            Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+                        }
+                    }
+                    answered
+                })
+            };
+            let tasks: Vec<_> = (1..9).map(ask).collect();
+            for round in 0..ROUNDS {
+                let server = serve(&place, Counter::default(), profile);
+                let before = client.status().calls;
+                until("an answer", || client.status().calls > before).await;
+                // A little later, and each time a little later than that.
+                for _ in 0..round * 10 {
+                    tokio::task::yield_now().await;
+                }
+                server.stop().await;
+            }
+            let server = serve(&place, Counter::default(), profile);
+            let before = client.status().calls;
+            until("an answer", || client.status().calls > before).await;
+            over.store(true, Ordering::SeqCst);
+            let mut answered = 0;
+            for task in tasks {
+                answered += task.await.unwrap();
+            }
+            assert!(answered > ROUNDS);
+            assert_eq!(client.status().calls, answered);
+            drop(client);
+            until("the end of the session", || server.status().sessions == 0).await;
+            server.stop().await;
+            assert_eq!(place.names(), [""; 0], "nothing is left");
         });
     }
 }

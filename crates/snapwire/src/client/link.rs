@@ -48,6 +48,10 @@ pub(crate) struct Link {
     /// Proposals, which only grow.
     request_bytes: u32,
     response_bytes: u32,
+    /// How far requests may grow. It becomes less when a server refuses to go so far.
+    request_max: u32,
+    /// What the last session allowed.
+    agreed_bytes: u32,
     /// A region could not be used. It is not tried again.
     without_shm: bool,
     /// What is sent. It holds the last call's request.
@@ -67,6 +71,7 @@ pub(crate) struct Outgoing {
 impl Link {
     pub(crate) fn new(endpoint: &Endpoint, config: &ClientConfig, abort: &AbortHandle) -> Link {
         let or = |value, default| if value == 0 { default } else { value };
+        let request_bytes = or(config.offer.request.payload_bytes, Offer::REQUEST_BYTES);
         Link {
             endpoint: endpoint.clone(),
             config: *config,
@@ -74,7 +79,9 @@ impl Link {
             state: State::Disconnected,
             status: ClientStatus::default(),
             abort: abort.clone(),
-            request_bytes: or(config.offer.request.payload_bytes, Offer::REQUEST_BYTES),
+            request_bytes,
+            request_max: GROWTH_MAX.max(request_bytes),
+            agreed_bytes: request_bytes,
             response_bytes: or(config.offer.response.payload_bytes, Offer::RESPONSE_BYTES),
             without_shm: false,
             request: Buffer::new(),
@@ -160,9 +167,17 @@ impl Link {
             Ok(session) => {
                 let first = self.status.connects == 0;
                 *(if first { &mut self.status.connects } else { &mut self.status.reconnects }) += 1;
+                self.agreed_bytes = session.terms().request.payload_bytes;
                 self.session = Some(session);
                 self.state = State::Ready;
                 return Ok(());
+            }
+            Err(error @ Error::ProposalTooLarge) if self.request_bytes > self.agreed_bytes => {
+                // Only the request that needed more cannot be made.
+                self.request_max = (self.request_bytes / 2).max(self.agreed_bytes);
+                self.request_bytes = self.agreed_bytes;
+                self.state = State::Disconnected;
+                return Err(error);
             }
             Err(error) => error,
         };
@@ -272,7 +287,6 @@ impl Link {
 
     /// Proposes more; says whether there is more to propose.
     fn grow(&mut self, error: &Error) -> bool {
-        let ceiling = GROWTH_MAX.max(self.config.offer.request.payload_bytes);
         if is_told(error) {
             // The server decides about responses, and has taken note.
             let used =
@@ -284,7 +298,7 @@ impl Link {
         let Some(next) = u32::try_from(needed).ok().and_then(u32::checked_next_power_of_two) else {
             return false;
         };
-        let (next, before) = (next.min(ceiling), self.request_bytes);
+        let (next, before) = (next.min(self.request_max), self.request_bytes);
         let fits = needed <= next as usize;
         if fits && next > before {
             self.request_bytes = next;

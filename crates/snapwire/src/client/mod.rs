@@ -117,6 +117,12 @@ impl<S: Service> Client<S> {
         self.link.response.as_slice()
     }
 
+    /// The response of the last look-up, as it was put together.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn last_lookup(&self) -> &[u8] {
+        &self.stitched
+    }
+
     /// Writes a request into the buffer, which grows as needed.
     fn encode(
         &mut self,

@@ -181,8 +181,9 @@ impl<'a> Packer<'a> {
             let (expected, found) = (self.count, self.count + 1);
             return Err(BuildError::ItemCount { expected, found });
         }
-        let start = self.next_at().min(self.bytes.len());
-        Ok(&mut self.bytes[start..])
+        let (start, room) = (self.next_at(), self.bytes.len());
+        // Where the pad before it does not fit, an item does not either, however short.
+        self.bytes.get_mut(start..).ok_or(BuildError::overflow(self.what, start, room))
     }
 
     /// Makes an item of the first bytes of what [`Packer::slot`] gave.
@@ -299,6 +300,14 @@ impl<'a> BatchBuilder<'a> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn an_empty_item_needs_its_pad_as_well() {
+        let mut room = [7; 8 * 2 + 6];
+        let mut builder = BatchBuilder::new(&mut room[..], 2).unwrap();
+        builder.push(&[1; 6]).unwrap();
+        assert!(matches!(builder.push(b""), Err(BuildError::Overflow { .. })));
+    }
 
     #[test]
     fn bad_directories_are_named() {

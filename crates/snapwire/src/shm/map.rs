@@ -1,4 +1,4 @@
-//! A file in memory that another process writes to as well. All of the crate's `unsafe` is here.
+//! A file in memory that another process writes to as well. Most of the crate's `unsafe` is here.
 //!
 //! Nothing hands out a reference to plain bytes: they could change under it. Words are atomics, and
 //! bytes are copied out before anybody looks at them.

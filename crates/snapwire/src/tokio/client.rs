@@ -3,12 +3,13 @@
 use super::connection::IN_FLIGHT_MAX;
 use super::driver::{Call, Driver, Shared};
 use crate::client::{ClientConfig, ClientStatus};
-use crate::codec::{Batch, BatchBuilder, BuildError};
+use crate::codec::{Batch, BatchBuilder, BuildError, Pid};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::handshake::Terms;
-use crate::service::{Batchable, Service};
-use ::tokio::sync::{mpsc, oneshot};
+use crate::patience::AbortHandle;
+use crate::service::{AppsLookup, Batchable, CgroupsLookup, Service};
+use ::tokio::sync::{Mutex, mpsc, oneshot};
 use ::tokio::time::Instant;
 use std::fmt;
 use std::marker::PhantomData;
@@ -25,13 +26,16 @@ const REQUEST_MAX: usize = 1 << 20;
 /// [`crate::Client`] a call that fails is sent again, so a handler may see it twice or more; a call
 /// that has timed out or was dropped is not. When the last clone is dropped the connection ends.
 ///
-/// A logical look-up that may take several calls is that of the [`crate::Client`], in
-/// `spawn_blocking`; [`Client::call`] looks up as many keys as fit one message, and leaves to the
-/// caller what comes back as exceeding the payload.
+/// Of the two kinds of look-up, `lookup` takes any number of keys and as many messages as it needs.
+/// [`Client::call`] is one message, and leaves to the caller what comes back as exceeding the
+/// payload.
 pub struct Client<S: Service> {
     calls: mpsc::Sender<Call>,
     shared: Arc<Shared>,
+    endpoint: Endpoint,
     config: ClientConfig,
+    /// The client that look-ups are made with, once there was one.
+    lookups: Arc<Mutex<Option<crate::Client<S>>>>,
     service: PhantomData<fn() -> S>,
 }
 
@@ -40,7 +44,9 @@ impl<S: Service> Clone for Client<S> {
         Client {
             calls: self.calls.clone(),
             shared: Arc::clone(&self.shared),
+            endpoint: self.endpoint.clone(),
             config: self.config,
+            lookups: Arc::clone(&self.lookups),
             service: PhantomData,
         }
     }
@@ -62,7 +68,14 @@ impl<S: Service> Client<S> {
         let shared = Arc::new(Shared::default());
         let driver = Driver::<S>::new(endpoint, config, received, Arc::clone(&shared));
         ::tokio::spawn(driver.run());
-        Client { calls, shared, config: *config, service: PhantomData }
+        Client {
+            calls,
+            shared,
+            endpoint: endpoint.clone(),
+            config: *config,
+            lookups: Arc::default(),
+            service: PhantomData,
+        }
     }
 
     /// What it has done so far.
@@ -166,6 +179,87 @@ impl<S: Service> Client<S> {
             shared.count(answered.is_ok());
             answered
         }
+    }
+}
+
+impl<S: Service> Client<S> {
+    /// Looks up with a client that blocks, on a thread where that is allowed. When the future is
+    /// dropped the look-up is called off.
+    fn look_up<F>(
+        &self,
+        look_up: F,
+    ) -> impl Future<Output = Result<Reply<S>, Error>> + Send + use<S, F>
+    where
+        F: FnOnce(&mut crate::Client<S>) -> Result<(), Error> + Send + 'static,
+    {
+        let lookups = Arc::clone(&self.lookups);
+        let (endpoint, config) = (self.endpoint.clone(), self.config);
+        let shared = Arc::clone(&self.shared);
+        async move {
+            let mut lookups = lookups.lock_owned().await;
+            let client = lookups.get_or_insert_with(|| crate::Client::new(&endpoint, &config));
+            let abort = client.abort_handle();
+            abort.clear();
+            let mut looking = ::tokio::task::spawn_blocking(move || {
+                let client = lookups.as_mut().ok_or(Error::Aborted)?;
+                client.refresh();
+                let looked_up = look_up(client);
+                Ok((looked_up.map(|()| client.last_lookup().to_vec()), lookups))
+            });
+            // Dropped before the handle, while nobody else can have the client: whoever gets it next
+            // is not meant.
+            let mut call_off = CallOff(Some(abort));
+            // It does not panic, and is not called off but with the runtime.
+            let looked = (&mut looking).await.unwrap_or(Err(Error::Aborted));
+            call_off.0 = None;
+            let payload = looked.and_then(|(payload, _client)| payload);
+            shared.count(payload.is_ok());
+            Ok(Reply { payload: payload?, service: PhantomData })
+        }
+    }
+}
+
+/// Calls off what is going on, if it is dropped meanwhile.
+struct CallOff(Option<AbortHandle>);
+
+impl Drop for CallOff {
+    fn drop(&mut self) {
+        if let Some(abort) = &self.0 {
+            abort.abort();
+        }
+    }
+}
+
+impl Client<CgroupsLookup> {
+    /// Looks up any number of paths, as [`crate::Client::lookup`] does, over a connection of its own
+    /// and on a thread of the runtime's that may block. One look-up at a time; the others wait.
+    ///
+    /// # Errors
+    /// As for [`crate::Client::lookup`].
+    pub fn lookup(
+        &self,
+        paths: &[&[u8]],
+    ) -> impl Future<Output = Result<Reply<CgroupsLookup>, Error>> + Send + use<> {
+        let paths: Vec<Vec<u8>> = paths.iter().map(|path| path.to_vec()).collect();
+        self.look_up(move |client| {
+            let paths: Vec<&[u8]> = paths.iter().map(Vec::as_slice).collect();
+            client.lookup(&paths).map(|_| ())
+        })
+    }
+}
+
+impl Client<AppsLookup> {
+    /// Looks up any number of pids, as [`crate::Client::lookup`] does, over a connection of its own
+    /// and on a thread of the runtime's that may block. One look-up at a time; the others wait.
+    ///
+    /// # Errors
+    /// As for [`crate::Client::lookup`].
+    pub fn lookup(
+        &self,
+        pids: &[Pid],
+    ) -> impl Future<Output = Result<Reply<AppsLookup>, Error>> + Send + use<> {
+        let pids = pids.to_vec();
+        self.look_up(move |client| client.lookup(&pids).map(|_| ()))
     }
 }
 

@@ -30,6 +30,7 @@
 //! | | over the socket | over shared memory |
 //! | --- | --- | --- |
 //! | client | a task of the runtime; up to 64 requests under way at once | a thread for the connection; one request at a time |
+//! | look-ups of many keys | `spawn_blocking`, one at a time, over another connection | the same |
 //! | server | a thread for each session, which runs the handler's future | the same |
 //! | connecting | `spawn_blocking` | the same |
 //!
