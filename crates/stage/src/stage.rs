@@ -423,6 +423,7 @@ impl<'a> Stage<'a> {
         // From now on they are ended with the stage, whatever fails.
         self.troupes.extend(started.drain(..));
         for troupe in &mut self.troupes[first..] {
+            troupe.crew.wait_until_ready();
             let processes = troupe.crew.processes();
             self.tree.place(&troupe.cgroup, &processes)?;
             troupe.crew.bind()?;
@@ -564,17 +565,17 @@ impl<'a> Stage<'a> {
             }
         }
         let until = clock::after(STOP);
-        let mut at = 0;
-        while at < self.troupes.len() {
-            if !which(&self.troupes[at]) {
-                at += 1;
-                continue;
-            }
-            let mut troupe = self.troupes.remove(at);
-            let left = Duration::from_nanos(until.saturating_sub(clock::now_ns()));
+        let troupes = std::mem::take(&mut self.troupes);
+        let (mut leaving, staying) = troupes.into_iter().partition::<Vec<_>, _>(which);
+        self.troupes = staying;
+        for troupe in &mut leaving {
             if let Some(step) = self.held {
                 troupe.crew.end_slice(step);
             }
+            troupe.crew.tell_to_stop();
+        }
+        for mut troupe in leaving {
+            let left = Duration::from_nanos(until.saturating_sub(clock::now_ns()));
             troupe.crew.stop(removed, left.max(STOP_LEAST));
             self.evidence.workers.extend(troupe.crew.reports());
         }

@@ -169,8 +169,8 @@ impl std::fmt::Debug for Crew {
 }
 
 impl Crew {
-    /// Starts the workers, and waits until each of them has made itself what the order says and
-    /// waits to be released, or has failed to. Such a failure is in its report
+    /// Starts the workers, who make themselves what the order says and wait to be released;
+    /// [`wait_until_ready`](Self::wait_until_ready) waits for that. A failure of one is in its report
     /// ([`WorkerEnd::NotStarted`]).
     ///
     /// The calling process should have a single thread, as it is forked. The workers die with the
@@ -226,8 +226,12 @@ impl Crew {
                 Err(error) => return Err(system(format!("cannot fork a worker: {error}"))),
             }
         }
-        crew.wait_for(state::READY, READY_WITHIN, false);
         Ok(crew)
+    }
+
+    /// Waits until each worker is ready to be released, or has failed to get there.
+    pub fn wait_until_ready(&mut self) {
+        self.wait_for(state::READY, READY_WITHIN, false);
     }
 
     /// The processes, to be placed into a cgroup. With threads this is the one that has them all.
@@ -296,11 +300,12 @@ impl Crew {
         }
     }
 
-    /// Lets all workers begin, one after another in an order that the seed gives.
+    /// Lets all workers begin, once all are ready, one after another in an order that the seed gives.
     pub fn release(&mut self) {
         if std::mem::replace(&mut self.released, true) {
             return;
         }
+        self.wait_until_ready();
         let mut order: Vec<usize> = (0..self.memory.workers()).collect();
         fastrand::Rng::with_seed(self.brief.seed).shuffle(&mut order);
         for index in order {
@@ -455,7 +460,7 @@ impl Crew {
     /// `deadline` is over. `removed` says that this is what the scenario wanted, and not its end.
     pub fn stop(&mut self, removed: bool, deadline: Duration) {
         self.removed |= removed;
-        self.memory.board().stop.store(1, Release);
+        self.tell_to_stop();
         self.release();
         self.wait_for(state::STOPPED, deadline, true);
         for index in 0..self.processes.len() {
@@ -466,6 +471,12 @@ impl Crew {
         }
         self.wait_until_gone();
         self.job.clean();
+    }
+
+    /// Tells the workers to stop, without waiting for them: where several crews are to stop, those that
+    /// are told last should not be in the way of the first.
+    pub fn tell_to_stop(&self) {
+        self.memory.board().stop.store(1, Release);
     }
 
     /// Whether the workers of a process have ended, which may itself not be gone yet.

@@ -228,6 +228,7 @@ fn sightings_elsewhere_are_strays_once_they_are_judged() {
 fn workers_are_what_they_are_declared() {
     let workers = Workers::exactly(2, Work::SpinWait).comm("named").nice(5).policy(Policy::Batch);
     let mut crew = start(&workers, 2, 1).unwrap();
+    crew.wait_until_ready();
     for process in crew.processes() {
         let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
         let words: Vec<&str> = stat.split_ascii_whitespace().collect();

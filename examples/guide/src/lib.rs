@@ -1,4 +1,4 @@
-//! Compiles every snippet of `docs/guide`, so that none of them can grow old.
+//! Compiles every snippet of `docs/guide` and of the README, so that none of them can grow old.
 //!
 //! It has no code of its own, and must never have any.
 
@@ -12,3 +12,5 @@ pub mod verdicts {}
 pub mod seeds_and_replay {}
 #[doc = include_str!("../../../docs/guide/5-load-of-your-own.md")]
 pub mod load_of_your_own {}
+#[doc = include_str!("../../../README.md")]
+pub mod readme {}
