@@ -10,7 +10,7 @@ belljar::scheduler! {
 /// Four cgroups of four workers each.
 #[belljar::test(mode = "tcg", topology = "1n2l4c1t", memory_mib = 512)]
 fn four_by_four() -> Scenario {
-    let step = Step::new("all").hold(Duration::from_millis(100));
+    let step = Step::new("all").hold(Duration::from_millis(500));
     let cgroups = ["a", "b", "c", "d"];
     Scenario::new().step(
         cgroups

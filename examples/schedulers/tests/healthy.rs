@@ -104,5 +104,5 @@ fn fifty_schedules() -> Scenario {
 /// A canned scenario, as it comes.
 #[belljar::test(topology = "1n1l4c1t", mode = ["tcg", "det"], scheduler = [EEVDF, HEALTHY])]
 fn oversubscribed() -> Scenario {
-    canned::oversubscribed().duration(Duration::from_secs(1))
+    canned::oversubscribed().duration(Duration::from_secs(2))
 }
