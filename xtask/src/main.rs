@@ -4,6 +4,7 @@ mod apt;
 mod bench;
 mod check;
 mod demo;
+mod fuzz;
 mod program;
 mod qemu;
 mod say;
@@ -28,6 +29,8 @@ Usage: cargo xtask COMMAND
   bench vm [--json]          the figures of docs/performance.md; `bench vm --help` has more
   bench scenario [--json]    those of scenarios and schedulers
   bench ipc [--json]         those of docs/snapwire-performance.md; `bench ipc --help` has more
+  fuzz [TARGET] [--seconds N]
+                             all targets of fuzz/, or one, for so long each; 60 seconds by default
   check                      format, lints and documentation
 
 Exit codes: 0 fine, 1 something failed, 2 wrong usage, 3 root has to install something first.";
@@ -49,6 +52,10 @@ fn main() -> ExitCode {
         ["bench", "vm", args @ ..] => bench::machines("bench-vm", args).map(fine),
         ["bench", "scenario", args @ ..] => bench::machines("bench-scenario", args).map(fine),
         ["bench", "ipc", args @ ..] => bench::ipc(args).map(fine),
+        ["fuzz", args @ ..] => match fuzz::Wish::parse(args) {
+            Ok(wish) => fuzz::fuzz(&wish).map(fine),
+            Err(error) => return wrong(&format!("{error:#}")),
+        },
         ["check"] => check::check().map(fine),
         ["help" | "--help" | "-h"] => {
             eprintln!("{USAGE}");

@@ -1,11 +1,13 @@
 //! All tests of the workspace, and how many of them there were.
 
+use crate::fuzz::{self, Wish};
 use crate::program::{cargo, output, shown, succeeds, target_dir};
 use crate::say;
 use crate::setup::{self, Scope};
 use crate::tally::{Libtest, NO_VM, Tally};
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::Value;
+use std::env;
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process::{Command, ExitStatus, Stdio};
@@ -14,6 +16,9 @@ use std::time::Instant;
 /// The packages whose integration tests start virtual machines; `.config/nextest.toml` has them too.
 const VM_PACKAGES: [&str; 6] =
     ["belljar", "belljar-vm", "cargo-belljar", "bench-vm", "quickstart", "schedulers"];
+
+/// How long each fuzz target runs among the tests, unless `BELLJAR_FUZZ_SECONDS` says otherwise.
+const FUZZ_SECONDS: u32 = 5;
 
 /// The profile of nextest in which all tests run.
 const EVERYTHING: &str = "xtask";
@@ -39,6 +44,10 @@ pub(crate) fn test(no_vm: bool, args: &[&str]) -> Result<bool> {
     if args.is_empty() {
         say::heading("Examples in the documentation");
         broken.extend(libtest(&mut tally, &["test", "--workspace", "--doc"]).err());
+        match fuzz_seconds()? {
+            0 => say::line("nothing is fuzzed: BELLJAR_FUZZ_SECONDS is 0"),
+            seconds => broken.extend(fuzz::fuzz(&Wish::all(seconds)).err()),
+        }
     }
     say::heading(&format!("Ran in {}", say::duration(begun.elapsed())));
     let ran = tally.passed + tally.failed;
@@ -52,6 +61,15 @@ pub(crate) fn test(no_vm: bool, args: &[&str]) -> Result<bool> {
     // The counts are the last line, whatever came of it.
     writeln!(stdout, "{tally}")?;
     Ok(broken.is_empty() && tally.failed == 0)
+}
+
+/// How long each fuzz target runs.
+fn fuzz_seconds() -> Result<u32> {
+    let Some(text) = env::var_os("BELLJAR_FUZZ_SECONDS") else {
+        return Ok(FUZZ_SECONDS);
+    };
+    let seconds = text.to_str().and_then(|text| text.parse().ok());
+    seconds.with_context(|| format!("BELLJAR_FUZZ_SECONDS is {}, not a number", text.display()))
 }
 
 /// Runs tests with nextest; its configuration says how many at a time.

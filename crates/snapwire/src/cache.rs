@@ -4,12 +4,13 @@ use crate::client::{Client, ClientConfig, State};
 use crate::codec::{Malformed, Snapshot, SnapshotItem};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::patience::AbortHandle;
 use crate::service::CgroupsSnapshot;
+use crate::shelf::Shelf;
 use arc_swap::{ArcSwap, Guard};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -161,26 +162,23 @@ pub struct CacheStatus {
 #[derive(Debug)]
 pub struct SnapshotCache {
     client: Mutex<Client<CgroupsSnapshot>>,
-    snapshot: Arc<ArcSwap<CachedSnapshot>>,
-    successes: AtomicU64,
-    failures: AtomicU64,
+    abort: AbortHandle,
+    shelf: Shelf<CachedSnapshot>,
     connection: ArcSwap<State>,
+    /// When the clock of the shelf began.
     born: Instant,
-    /// Nanoseconds from `born` to the last success, and 1 more; 0 without one.
-    refreshed_ns: AtomicU64,
 }
 
 impl SnapshotCache {
     /// An empty cache.
     pub fn new(endpoint: &Endpoint, config: &ClientConfig) -> SnapshotCache {
+        let client = Client::new(endpoint, config);
         SnapshotCache {
-            client: Mutex::new(Client::new(endpoint, config)),
-            snapshot: Arc::default(),
-            successes: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
+            abort: client.abort_handle(),
+            client: Mutex::new(client),
+            shelf: Shelf::new(CachedSnapshot::default()),
             connection: ArcSwap::default(),
             born: Instant::now(),
-            refreshed_ns: AtomicU64::new(0),
         }
     }
 
@@ -195,76 +193,74 @@ impl SnapshotCache {
     pub fn refresh(&self) -> Result<(), Error> {
         let mut client = self.client();
         client.refresh();
-        let refreshed = self.replace(&mut client);
+        let refreshed = self.fetch(&mut client);
         if matches!(refreshed, Err(Error::Malformed(_))) {
             // A provider that sends what it should not is not to be trusted with the next one.
             client.close();
         }
         self.connection.store(Arc::new(client.state()));
-        match &refreshed {
-            Ok(()) => {
-                let age = u64::try_from(self.born.elapsed().as_nanos()).unwrap_or(u64::MAX - 1);
-                self.refreshed_ns.store(age.saturating_add(1), Ordering::Relaxed);
-                self.successes.fetch_add(1, Ordering::Relaxed);
+        match refreshed {
+            Ok(new) => {
+                let now_ns = u64::try_from(self.born.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                self.shelf.succeed(new, now_ns);
+                Ok(())
             }
-            Err(_) => {
-                self.failures.fetch_add(1, Ordering::Relaxed);
+            Err(error) => {
+                self.shelf.fail();
+                Err(error)
             }
         }
-        refreshed
     }
 
-    fn replace(&self, client: &mut Client<CgroupsSnapshot>) -> Result<(), Error> {
+    /// The provider's snapshot, unless it is the one that is there.
+    fn fetch(&self, client: &mut Client<CgroupsSnapshot>) -> Result<Option<CachedSnapshot>, Error> {
         client.call(())?;
         let payload = client.last_response();
-        let current = self.snapshot.load();
-        if !current.populated || current.payload != payload {
-            self.snapshot.store(Arc::new(CachedSnapshot::of(payload)?));
-        }
-        Ok(())
+        let current = self.shelf.load();
+        let is_there = current.populated && current.payload == payload;
+        Ok(if is_there { None } else { Some(CachedSnapshot::of(payload)?) })
     }
 
-    /// Calls off refreshes, from any thread.
-    pub fn abort_handle(&self) -> crate::AbortHandle {
-        self.client().abort_handle()
+    /// Calls off refreshes, from any thread, also while one is running.
+    pub fn abort_handle(&self) -> AbortHandle {
+        self.abort.clone()
     }
 
     /// Whether there ever was a snapshot, connected or not.
     pub fn is_populated(&self) -> bool {
-        self.snapshot.load().populated
+        self.shelf.load().populated
     }
 
     /// The snapshot as it is now, for as long as the guard is kept. For many look-ups in a row this
     /// is cheaper than asking each time, and all of them see the same snapshot.
     pub fn load(&self) -> Guard<Arc<CachedSnapshot>> {
-        self.snapshot.load()
+        self.shelf.current().load()
     }
 
     /// A reader of one thread's own. For single look-ups it is the cheapest: it only looks whether
     /// the snapshot is still the one that it has.
     pub fn reader(&self) -> CacheReader {
-        CacheReader(arc_swap::Cache::new(Arc::clone(&self.snapshot)))
+        CacheReader(arc_swap::Cache::new(self.shelf.current().share()))
     }
 
     /// The snapshot as it is now, to keep.
     pub fn snapshot(&self) -> Arc<CachedSnapshot> {
-        self.snapshot.load_full()
+        Arc::clone(&self.shelf.load())
     }
 
     /// How it fares. Does not wait for a refresh.
     pub fn status(&self) -> CacheStatus {
-        let snapshot = self.snapshot.load();
-        let refreshed_ns = self.refreshed_ns.load(Ordering::Relaxed).checked_sub(1);
+        let (tally, snapshot) = self.shelf.look();
+        let age = || self.born.elapsed().saturating_sub(Duration::from_nanos(tally.refreshed_ns));
         CacheStatus {
             populated: snapshot.populated,
             items: snapshot.len(),
             systemd_enabled: snapshot.systemd_enabled,
             generation: snapshot.generation,
-            successes: self.successes.load(Ordering::Relaxed),
-            failures: self.failures.load(Ordering::Relaxed),
+            successes: tally.successes,
+            failures: tally.failures,
             connection: **self.connection.load(),
-            age: refreshed_ns
-                .map(|ns| self.born.elapsed().saturating_sub(Duration::from_nanos(ns))),
+            age: (tally.successes > 0).then(age),
         }
     }
 }

@@ -15,14 +15,42 @@ pub mod record;
 mod server;
 mod service;
 mod session;
+mod shelf;
 mod shm;
 mod socket;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
-/// The atomics that the protocol in shared memory is made of.
+/// What the protocol in shared memory and the cache are made of. The model has its own.
 mod sync {
     pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+    use arc_swap::{ArcSwap, Guard};
+    use std::sync::Arc;
+
+    /// A value that is replaced as a whole, under readers that do not wait.
+    #[derive(Debug)]
+    pub(crate) struct Swap<T>(Arc<ArcSwap<T>>);
+
+    impl<T> Swap<T> {
+        pub(crate) fn new(value: Arc<T>) -> Swap<T> {
+            Swap(Arc::new(ArcSwap::new(value)))
+        }
+
+        pub(crate) fn store(&self, value: Arc<T>) {
+            self.0.store(value);
+        }
+
+        #[inline]
+        pub(crate) fn load(&self) -> Guard<Arc<T>> {
+            self.0.load()
+        }
+
+        /// The same, for who watches it.
+        pub(crate) fn share(&self) -> Arc<ArcSwap<T>> {
+            Arc::clone(&self.0)
+        }
+    }
 }
 
 pub use buffer::Buffer;

@@ -1,18 +1,51 @@
-//! A model of the protocol in shared memory: every order of steps of two peers, and every value that
-//! the memory model lets them see.
+//! Models of the protocol in shared memory and of the cache: every order of steps of their threads,
+//! and every value that the memory model lets them see.
 
-/// The atomics that the protocol is compiled with here.
+/// The atomics that both are compiled with here.
 mod sync {
     pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+    use std::sync::Arc;
+
+    /// What the crate gets from arc-swap, which has tests of its own.
+    #[derive(Debug)]
+    pub(crate) struct Swap<T>(loom::sync::Mutex<Arc<T>>);
+
+    impl<T> Swap<T> {
+        pub(crate) fn new(value: Arc<T>) -> Swap<T> {
+            Swap(loom::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn store(&self, value: Arc<T>) {
+            *self.0.lock().unwrap() = value;
+        }
+
+        pub(crate) fn load(&self) -> Guard<T> {
+            Guard(Arc::clone(&self.0.lock().unwrap()))
+        }
+    }
+
+    pub(crate) struct Guard<T>(Arc<T>);
+
+    impl<T> std::ops::Deref for Guard<T> {
+        type Target = Arc<T>;
+
+        fn deref(&self) -> &Arc<T> {
+            &self.0
+        }
+    }
 }
 
 #[path = "../src/shm/lane.rs"]
 mod lane;
+#[path = "../src/shelf.rs"]
+mod shelf;
 
 use lane::Lane;
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+use shelf::Shelf;
 use sync::{AtomicU32, AtomicU64, Ordering};
 
 /// A region with one direction, and a futex made of what the model has.
@@ -110,4 +143,35 @@ fn no_wake_up_is_lost_and_no_message_torn() {
 #[test]
 fn no_wake_up_is_lost_when_only_sleepers_are_woken() {
     ping_pong(true);
+}
+
+#[test]
+fn who_reads_of_a_refresh_sees_its_snapshot() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(|| {
+        let shelf = Arc::new(Shelf::new(0u64));
+        let writer = {
+            let shelf = Arc::clone(&shelf);
+            thread::spawn(move || {
+                shelf.succeed(Some(1), 10);
+                shelf.fail();
+                // The provider has the same as before, and then something new.
+                shelf.succeed(None, 20);
+                shelf.succeed(Some(3), 30);
+            })
+        };
+        let mut before = 0;
+        for _ in 0..2 {
+            let (tally, snapshot) = shelf.look();
+            let least = [0, 1, 1, 3][tally.successes as usize];
+            assert!(**snapshot >= least, "{tally:?} and {}", **snapshot);
+            assert!(**snapshot >= before, "it never goes back");
+            assert!(tally.refreshed_ns >= 10 * tally.successes, "{tally:?}");
+            before = **snapshot;
+        }
+        writer.join().unwrap();
+        let (tally, _) = shelf.look();
+        assert_eq!((tally.successes, tally.failures, **shelf.current().load()), (3, 1, 3));
+    });
 }
