@@ -214,7 +214,7 @@ mod tests {
         );
         insta::assert_snapshot!(some, @"2 of 4 variants, 8 s, cover 77 of 115 settings and pairs of settings; the next takes 16 s more");
         insta::assert_snapshot!(Selection::within(&cells, 3.0), @"0 of 4 variants, 0 s, cover 0 of 115 settings and pairs of settings; the first takes 4 s, more than the budget");
-        assert_eq!(Selection::within(&[], 3.0).chosen, []);
+        assert!(Selection::within(&[], 3.0).chosen.is_empty());
     }
 
     fn cells() -> impl Strategy<Value = Vec<Cell>> {
