@@ -189,7 +189,7 @@ fn providers_that_answer_something_else_are_not_believed() {
     for (what, answers) in [
         ("two of three", vec![about(&paths[..2], 4096); 2]),
         ("another path", vec![about(&[b"/a", b"/x", b"/c"], 4096)]),
-        ("an item that is exceeded, and then a full one", vec![Ok(gap)]),
+        ("an item that is exceeded and has a name", vec![Ok(gap)]),
     ] {
         let place = Place::new();
         let error = answering(&place, answers, || {
