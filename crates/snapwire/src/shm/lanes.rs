@@ -159,6 +159,8 @@ impl Lanes {
 
     /// Copies the message out, and makes sure that it is the one that was announced.
     fn take(&mut self, buffer: &mut Buffer, limit: Limit) -> Result<Header, Error> {
+        // Who has written this has read what was written before.
+        self.region.expect_to_write(self.outbound);
         let lane = self.region.lane(self.inbound);
         let last @ (seq, len) = lane.last();
         if seq != self.received.wrapping_add(1) {

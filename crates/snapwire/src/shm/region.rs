@@ -19,7 +19,7 @@
 //! | --- | --- | --- |
 //! | 64, 72 | 8, 4 | requests: number, on whose lower half readers sleep; whether one does |
 //! | 128, 136 | 8, 4 | responses: likewise |
-//! | 192 | | areas; each begins with the message's length (4), and the message follows at 16 |
+//! | 192 | | areas; each begins with the message's length (4) and a word to write to (4); the message follows at 16 |
 
 use super::lane::Lane;
 use super::map::Map;
@@ -344,6 +344,17 @@ impl Region {
             len: self.map.u32(direction.len),
             signal: self.map.u32(direction.signal),
             waiting: direction.waiting.map(|at| self.map.u32(at)),
+        }
+    }
+
+    /// Makes the line in which a direction's next message begins this side's own, while it does
+    /// something else. Otherwise the number after the message waits for that line, and a reader who
+    /// looks at the number meanwhile takes that one's line back. The other profile has no spare word.
+    #[inline]
+    pub(crate) fn expect_to_write(&self, way: Way) {
+        let direction = self.direction(way);
+        if direction.waiting.is_some() {
+            self.map.u32(direction.len + 4).store(0, Ordering::Relaxed);
         }
     }
 
