@@ -329,6 +329,7 @@ impl Region {
         }
     }
 
+    #[inline]
     fn direction(&self, way: Way) -> &Direction {
         match way {
             Way::Request => &self.request,
@@ -337,6 +338,7 @@ impl Region {
     }
 
     /// The words of a direction.
+    #[inline]
     pub(crate) fn lane(&self, way: Way) -> Lane<'_> {
         let direction = self.direction(way);
         Lane {
@@ -359,16 +361,19 @@ impl Region {
     }
 
     /// The longest message of a direction, header included.
+    #[inline]
     pub(crate) fn capacity(&self, way: Way) -> usize {
         self.direction(way).capacity
     }
 
     /// Copies from the start of a direction's area.
+    #[inline]
     pub(crate) fn read(&self, way: Way, at: usize, bytes: &mut [u8]) {
         self.map.read(self.direction(way).area + at, bytes);
     }
 
     /// Copies to the start of a direction's area.
+    #[inline]
     pub(crate) fn write(&self, way: Way, at: usize, bytes: &[u8]) {
         self.map.write(self.direction(way).area + at, bytes);
     }
