@@ -1,7 +1,7 @@
 //! How fast snapwire is, beside bare sockets, bare shared memory and memcpy, here and now.
 //!
 //! Two processes, release build. Whatever is compared is measured in turns, a fraction of a second
-//! each, and medians of the rounds are told with the best and the worst beside them. Every answer
+//! each; the medians of the rounds' medians are told with the best and the worst beside them. Every answer
 //! is checked; a wrong one, a round without an answer, or a process that has used no CPU ends the
 //! run without a table. Run it through `cargo xtask bench ipc`.
 
@@ -112,6 +112,11 @@ struct Bench {
     figures: Vec<Figure>,
 }
 
+/// How much work is done between two looks at the clock.
+const GROUP: usize = 32;
+/// Work that takes longer is timed one by one.
+const LONG: Duration = Duration::from_micros(10);
+
 /// A directory in memory: what is measured must not be a disk.
 fn directory() -> Result<tempfile::TempDir> {
     let shm = Path::new("/dev/shm");
@@ -143,20 +148,27 @@ fn bare_shm(bytes: usize) -> Result<(Shm, Peer, tempfile::TempDir)> {
 }
 
 impl Bench {
-    /// How long one piece of work takes when it is done over and over for a round, in nanoseconds.
+    /// How long one piece of work takes when it is done over and over for a round, in nanoseconds:
+    /// the median of groups, so that a group during which somebody else had the core counts little.
     fn per_work(&self, mut work: impl FnMut(u64) -> Result<()>) -> Result<f64> {
         let (began, mut done) = (Instant::now(), 0u64);
-        loop {
-            // The clock costs as much as some of the work.
-            for _ in 0..32 {
-                work(done)?;
+        let mut groups = Vec::with_capacity(1 << 16);
+        work(done)?;
+        // The clock costs as much as some of the work; what takes long is a group of its own.
+        let group = if began.elapsed() > LONG { 1 } else { GROUP };
+        let mut passed = began.elapsed();
+        while passed < self.round {
+            for _ in 0..group {
                 done += 1;
+                work(done)?;
             }
-            let passed = began.elapsed();
-            if passed >= self.round {
-                return Ok(passed.as_nanos() as f64 / done as f64);
-            }
+            let now = began.elapsed();
+            groups.push((now - passed).as_nanos() as u64);
+            passed = now;
         }
+        let middle = groups.len() / 2;
+        let (_, median, _) = groups.select_nth_unstable(middle);
+        Ok(*median as f64 / group as f64)
     }
 
     /// Measures in turns; gives the rounds of each.

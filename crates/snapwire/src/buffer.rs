@@ -13,21 +13,25 @@ pub struct Buffer {
 
 impl Buffer {
     /// An empty one. It allocates when it is first used.
+    #[inline]
     pub fn new() -> Buffer {
         Buffer::default()
     }
 
     /// What is in it.
+    #[inline]
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes[HEADER_LEN.min(self.bytes.len())..][..self.len]
     }
 
     /// How much it has room for without growing, in bytes.
+    #[inline]
     pub fn capacity(&self) -> usize {
         self.bytes.len().saturating_sub(HEADER_LEN)
     }
 
     /// Room of at least this length after room for a header, with whatever was in them.
+    #[inline]
     pub(crate) fn packet_room(&mut self, length: usize) -> &mut [u8] {
         if self.bytes.is_empty() || self.capacity() < length {
             // A power of two, so that growing is rare.
@@ -43,11 +47,13 @@ impl Buffer {
     }
 
     /// Room of exactly this length.
+    #[inline]
     pub(crate) fn exactly(&mut self, length: usize) -> &mut [u8] {
         &mut self.packet_room(length)[HEADER_LEN..][..length]
     }
 
     /// Says how much of the room is filled.
+    #[inline]
     pub(crate) fn set_len(&mut self, length: usize) {
         debug_assert!(length <= self.capacity());
         self.len = length.min(self.capacity());

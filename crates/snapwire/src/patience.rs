@@ -14,6 +14,7 @@ pub struct AbortHandle(Arc<AtomicBool>);
 
 impl AbortHandle {
     /// One that has not been used.
+    #[inline]
     pub fn new() -> AbortHandle {
         AbortHandle::default()
     }
@@ -29,6 +30,7 @@ impl AbortHandle {
     }
 
     /// Whether it is in force.
+    #[inline]
     pub fn is_aborted(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
@@ -47,6 +49,7 @@ pub struct Patience<'a> {
 
 impl<'a> Patience<'a> {
     /// Waits for so long. Zero is forever.
+    #[inline]
     pub fn new(timeout: Duration) -> Patience<'a> {
         let timeout = (!timeout.is_zero()).then_some(timeout);
         Patience { timeout, deadline: None, abort: None }
@@ -59,6 +62,7 @@ impl<'a> Patience<'a> {
 
     /// Stops when this is used.
     #[must_use]
+    #[inline]
     pub fn with_abort(self, abort: &'a AbortHandle) -> Patience<'a> {
         Patience { abort: Some(abort), ..self }
     }
@@ -99,11 +103,13 @@ impl<'a> Patience<'a> {
     }
 
     /// Whether the first wait may take a whole slice, so that nobody needs the clock for it.
+    #[inline]
     pub(crate) fn is_ample(&self) -> bool {
         self.deadline.is_none() && self.timeout.is_none_or(|timeout| timeout >= SLICE)
     }
 
     /// Fails when it was called off.
+    #[inline]
     pub(crate) fn check_abort(&self) -> Result<(), Error> {
         match self.abort {
             Some(abort) if abort.is_aborted() => Err(Error::Aborted),

@@ -91,6 +91,7 @@ impl Session {
     }
 
     /// Whether messages go through shared memory.
+    #[inline]
     pub fn is_shm(&self) -> bool {
         self.lanes.is_some()
     }
@@ -115,6 +116,7 @@ impl Session {
         self.lanes.as_ref()
     }
 
+    #[inline]
     fn outbound(&self) -> Limit {
         match self.role {
             Role::Client => self.terms.request,
@@ -122,6 +124,7 @@ impl Session {
         }
     }
 
+    #[inline]
     fn inbound(&self) -> Limit {
         match self.role {
             Role::Client => self.terms.response,
@@ -134,6 +137,7 @@ impl Session {
     /// # Errors
     /// [`Error::LimitExceeded`], [`Error::TooManyItems`] and [`Error::DuplicateMessageId`], after which nothing has been
     /// sent and the session goes on. Any other error ends it.
+    #[inline]
     pub fn send(
         &mut self,
         header: &Header,
@@ -165,6 +169,7 @@ impl Session {
         sent
     }
 
+    #[inline]
     fn put(
         &mut self,
         header: &Header,
@@ -234,6 +239,7 @@ impl Session {
     }
 
     /// Receives a message without looking into its payload.
+    #[inline]
     pub(crate) fn recv_unchecked(
         &mut self,
         buffer: &mut Buffer,
@@ -263,6 +269,7 @@ impl Session {
     }
 
     /// The error comes with whether the session is over.
+    #[inline]
     fn take(
         &mut self,
         buffer: &mut Buffer,
@@ -303,6 +310,7 @@ impl AsFd for Session {
 const STASH_STALL: Duration = Duration::from_secs(5);
 
 /// Refuses what a direction does not allow.
+#[inline]
 pub(crate) fn check_limits(limit: Limit, payload: u64, items: u32) -> Result<(), Error> {
     if payload > u64::from(limit.payload_bytes) {
         let (what, limit) = ("a payload in bytes", limit.payload_bytes.into());

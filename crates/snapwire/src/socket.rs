@@ -246,6 +246,7 @@ impl Socket {
     }
 
     /// Whether this end was shut down, by any thread.
+    #[inline]
     pub(crate) fn is_shut(&self) -> bool {
         self.shut.load(Ordering::Acquire)
     }

@@ -207,6 +207,7 @@ impl Link {
 
     /// Sends the request that is in the buffer, and receives a response that `accept` accepts. A
     /// request may arrive twice.
+    #[inline]
     pub(crate) fn call(
         &mut self,
         outgoing: Outgoing,
@@ -225,6 +226,7 @@ impl Link {
         called
     }
 
+    #[inline]
     fn persist(
         &mut self,
         outgoing: Outgoing,
@@ -307,6 +309,7 @@ impl Link {
     }
 
     /// Sends and receives once.
+    #[inline]
     fn attempt(
         &mut self,
         outgoing: Outgoing,
@@ -331,6 +334,7 @@ fn is_told(error: &Error) -> bool {
 }
 
 /// The envelope of an answer must be that of its request.
+#[inline]
 pub(crate) fn check_answer(request: &Header, answer: &Header) -> Result<(), Error> {
     if answer.kind != Kind::Response {
         return Err(Error::Protocol("a server sent something that is no response"));

@@ -122,6 +122,7 @@ const BATCH: u16 = 1;
 
 impl Header {
     /// The header of a request that is no batch. The transport fills in the payload's length.
+    #[inline]
     pub const fn request(code: Code, message_id: u64) -> Header {
         Header {
             kind: Kind::Request,
@@ -135,6 +136,7 @@ impl Header {
     }
 
     /// The header of the answer to this request: same code, same id.
+    #[inline]
     pub const fn response(&self, status: Status) -> Header {
         Header {
             kind: Kind::Response,
@@ -148,6 +150,7 @@ impl Header {
     }
 
     /// The same as a batch of so many items.
+    #[inline]
     pub const fn with_batch(self, item_count: u32) -> Header {
         Header { batch: true, item_count, ..self }
     }
@@ -157,6 +160,7 @@ impl Header {
     /// # Errors
     /// The first of these, in this order: [`Fault::Truncated`], [`Fault::BadMagic`],
     /// [`Fault::BadVersion`], [`Fault::BadHeaderLen`], [`Fault::BadKind`].
+    #[inline]
     pub fn decode(bytes: &[u8]) -> Result<Header, Malformed> {
         let refuse = |fault| Err(Malformed::new(fault, "message header"));
         let Some(fixed) = Fixed::<HEADER_LEN>::of(bytes) else {
@@ -189,6 +193,7 @@ impl Header {
     }
 
     /// The header's bytes.
+    #[inline]
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         // Written out, since every message has one: constant offsets become a few wide stores.
         let mut bytes = [0; HEADER_LEN];

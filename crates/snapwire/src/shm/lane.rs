@@ -30,6 +30,7 @@ impl Lane<'_> {
     /// Publishes the message that is in the area as number `seq`; says whether the reader must be
     /// woken.
     #[must_use]
+    #[inline]
     pub(crate) fn publish(&self, seq: u64, len: u32) -> bool {
         self.len.store(len, Ordering::Release);
         self.seq.store(seq, Ordering::Release);
@@ -47,17 +48,20 @@ impl Lane<'_> {
     }
 
     /// Whether there is a message after number `seen`.
+    #[inline]
     pub(crate) fn is_published(&self, seen: u64) -> bool {
         self.seq.load(Ordering::Acquire) != seen
     }
 
     /// The number and the length of the last message.
+    #[inline]
     pub(crate) fn last(&self) -> (u64, u32) {
         let seq = self.seq.load(Ordering::Acquire);
         (seq, self.len.load(Ordering::Acquire))
     }
 
     /// Whether what was copied after [`Lane::last`] is what it was then.
+    #[inline]
     pub(crate) fn is_unchanged(&self, last: (u64, u32)) -> bool {
         fence(Ordering::Acquire);
         (self.seq.load(Ordering::Relaxed), self.len.load(Ordering::Relaxed)) == last

@@ -88,6 +88,7 @@ impl Lanes {
     }
 
     /// Publishes a message.
+    #[inline]
     pub(crate) fn send(&mut self, header: &Header, payload: &[u8]) -> Result<(), Error> {
         let (total, capacity) = (HEADER_LEN + payload.len(), self.region.capacity(self.outbound));
         let Some(len) = u32::try_from(total).ok().filter(|_| total <= capacity) else {
@@ -105,6 +106,7 @@ impl Lanes {
     }
 
     /// Waits for a message and takes it. The error comes with whether the session is over.
+    #[inline]
     pub(crate) fn recv(
         &mut self,
         buffer: &mut Buffer,
@@ -120,6 +122,7 @@ impl Lanes {
         self.take(buffer, limit).map_err(|error| (error, true))
     }
 
+    #[inline]
     fn wait(&mut self, socket: &Socket, patience: &mut Patience<'_>) -> Result<(), Error> {
         let lane = self.region.lane(self.inbound);
         let received = self.received;
@@ -158,7 +161,10 @@ impl Lanes {
     }
 
     /// Copies the message out, and makes sure that it is the one that was announced.
+    #[inline]
     fn take(&mut self, buffer: &mut Buffer, limit: Limit) -> Result<Header, Error> {
+        // Who has written this has read what was written before.
+        self.region.expect_to_write(self.outbound);
         let lane = self.region.lane(self.inbound);
         let last @ (seq, len) = lane.last();
         if seq != self.received.wrapping_add(1) {

@@ -36,6 +36,7 @@ impl Map {
 
     /// Where a range begins. It must be inside the mapping: its offsets were checked when the
     /// region's header was.
+    #[inline]
     fn range(&self, offset: usize, len: usize) -> *mut u8 {
         let inside = offset.checked_add(len).is_some_and(|end| end <= self.len);
         assert!(inside, "{len} bytes at {offset} are not in a mapping of {}", self.len);
@@ -44,6 +45,7 @@ impl Map {
     }
 
     /// A word of 4 bytes at a multiple of 4.
+    #[inline]
     pub(crate) fn u32(&self, offset: usize) -> &AtomicU32 {
         assert!(offset.is_multiple_of(4));
         let word = self.range(offset, 4).cast();
@@ -53,6 +55,7 @@ impl Map {
     }
 
     /// A word of 8 bytes at a multiple of 8.
+    #[inline]
     pub(crate) fn u64(&self, offset: usize) -> &AtomicU64 {
         assert!(offset.is_multiple_of(8));
         let word = self.range(offset, 8).cast();
@@ -62,6 +65,7 @@ impl Map {
 
     /// Copies bytes out. When the peer writes at the same time they are a mixture, and the caller
     /// finds out by its protocol: what is copied is input, whatever it is.
+    #[inline]
     pub(crate) fn read(&self, offset: usize, bytes: &mut [u8]) {
         let from = self.range(offset, bytes.len());
         // SAFETY: the source is inside the mapping, the target is the caller's own memory, and so
@@ -71,6 +75,7 @@ impl Map {
     }
 
     /// Copies bytes in.
+    #[inline]
     pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
         let to = self.range(offset, bytes.len());
         // SAFETY: the target is inside the mapping, the source is the caller's own memory, and so

@@ -19,7 +19,7 @@
 //! | --- | --- | --- |
 //! | 64, 72 | 8, 4 | requests: number, on whose lower half readers sleep; whether one does |
 //! | 128, 136 | 8, 4 | responses: likewise |
-//! | 192 | | areas; each begins with the message's length (4), and the message follows at 16 |
+//! | 192 | | areas; each begins with the message's length (4) and a word to write to (4); the message follows at 16 |
 
 use super::lane::Lane;
 use super::map::Map;
@@ -329,6 +329,7 @@ impl Region {
         }
     }
 
+    #[inline]
     fn direction(&self, way: Way) -> &Direction {
         match way {
             Way::Request => &self.request,
@@ -337,6 +338,7 @@ impl Region {
     }
 
     /// The words of a direction.
+    #[inline]
     pub(crate) fn lane(&self, way: Way) -> Lane<'_> {
         let direction = self.direction(way);
         Lane {
@@ -347,17 +349,31 @@ impl Region {
         }
     }
 
+    /// Makes the line in which a direction's next message begins this side's own, while it does
+    /// something else. Otherwise the number after the message waits for that line, and a reader who
+    /// looks at the number meanwhile takes that one's line back. The other profile has no spare word.
+    #[inline]
+    pub(crate) fn expect_to_write(&self, way: Way) {
+        let direction = self.direction(way);
+        if direction.waiting.is_some() {
+            self.map.u32(direction.len + 4).store(0, Ordering::Relaxed);
+        }
+    }
+
     /// The longest message of a direction, header included.
+    #[inline]
     pub(crate) fn capacity(&self, way: Way) -> usize {
         self.direction(way).capacity
     }
 
     /// Copies from the start of a direction's area.
+    #[inline]
     pub(crate) fn read(&self, way: Way, at: usize, bytes: &mut [u8]) {
         self.map.read(self.direction(way).area + at, bytes);
     }
 
     /// Copies to the start of a direction's area.
+    #[inline]
     pub(crate) fn write(&self, way: Way, at: usize, bytes: &[u8]) {
         self.map.write(self.direction(way).area + at, bytes);
     }

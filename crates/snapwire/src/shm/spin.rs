@@ -69,6 +69,7 @@ pub(crate) enum Spun {
 
 impl Spinner {
     /// Waits as long as it seems worth while.
+    #[inline]
     pub(crate) fn spin(&mut self, ready: impl Fn() -> bool) -> Spun {
         if !self.shares_core {
             for _ in 0..QUICK_LOOKS {
@@ -135,6 +136,7 @@ impl Spinner {
     }
 
     /// Takes note of a wait.
+    #[inline]
     pub(crate) fn learn(&mut self, waited: Duration) {
         // One long wait alone must not outweigh the next short one for long.
         let sample = waited.min(2 * SPIN_MAX).as_nanos() as u32;
