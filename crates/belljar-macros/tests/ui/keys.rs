@@ -25,3 +25,6 @@ fn no_value_after_the_sign() {}
 fn several_mistakes_at_once() {}
 
 fn main() {}
+
+#[belljar_macros::test(hypervisor = "xen")]
+fn unknown_without_a_neighbour() {}
