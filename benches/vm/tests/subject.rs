@@ -33,7 +33,7 @@ fn workers(ctx: &Ctx) -> Result {
             let handed = Arc::clone(&handed);
             let mut rng = ctx.rng();
             thread::spawn(move || -> std::io::Result<String> {
-                for round in 0..12 {
+                for round in 0..4 {
                     let mut sum = worker;
                     for step in 0..rng.u64(20_000..200_000) {
                         sum = black_box(sum.wrapping_mul(31).wrapping_add(step));
