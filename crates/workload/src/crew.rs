@@ -1,8 +1,8 @@
 //! The workers of one group, from their start to their reports.
 
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use belljar_scenario::{Impossible, Work, Workers};
@@ -12,11 +12,13 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, kill_process_group, waitid,
     waitpid,
 };
+use snapwire::Endpoint;
 
 use crate::hand::{Brief, Refusal, worker_seed};
 use crate::histogram::Counts;
 use crate::job::{self, Job};
-use crate::memory::{GapCell, MOVES, Memory, NODES, STRAYS, Slot, state};
+use crate::memory::{GapCell, MOVES, Memory, STRAYS, Slot, state, stop};
+use crate::report::{ByIndex, Inbox};
 use crate::{start, sys};
 
 /// How long a worker that is told to stop is left alone before it is nudged again.
@@ -131,6 +133,8 @@ pub struct Crew {
     slices: Vec<Vec<Slice>>,
     removed: bool,
     released: bool,
+    /// What workers said at their ends.
+    arrived: ByIndex,
 }
 
 /// A process of the crew.
@@ -188,7 +192,9 @@ impl Crew {
             cgroup: order.cgroup.to_owned(),
             what,
         };
-        let brief = Brief::new(order);
+        let endpoint = Endpoint::new(order.scratch, endpoint_name())
+            .map_err(|error| system(format!("workers could not report: {error}")))?;
+        let brief = Brief::new(order, endpoint);
         let job = job::prepare(&brief).map_err(|Refusal(what)| system(what))?;
         let pool = job::pool(work, order.count);
         let memory = Memory::new(order.count as usize, pool)
@@ -206,6 +212,7 @@ impl Crew {
             slices: vec![Vec::new(); order.count as usize],
             removed: false,
             released: false,
+            arrived: ByIndex::new(),
         };
         crew.affinity.resize(order.count as usize, None);
         crew.forbid();
@@ -226,7 +233,7 @@ impl Crew {
                 Err(error) => return Err(system(format!("cannot fork a worker: {error}"))),
             }
         }
-        crew.wait_for(state::READY, READY_WITHIN, false);
+        crew.wait_for(|slot| slot.state.load(Acquire) >= state::READY, READY_WITHIN, false);
         Ok(crew)
     }
 
@@ -451,13 +458,18 @@ impl Crew {
         self.memory.slots().iter().map(|slot| slot.units.load(Relaxed)).collect()
     }
 
-    /// Tells all workers to stop, waits until they have, and kills those that have not when
-    /// `deadline` is over. `removed` says that this is what the scenario wanted, and not its end.
+    /// Tells all workers to stop, waits until they have and have reported, and kills those that have
+    /// not when `deadline` is over. `removed` says that this is what the scenario wanted, and not its
+    /// end.
     pub fn stop(&mut self, removed: bool, deadline: Duration) {
         self.removed |= removed;
-        self.memory.board().stop.store(1, Release);
+        let inbox = self.open_inbox(deadline);
+        let word = &self.memory.board().stop;
+        word.store(if inbox.is_some() { stop::REPORT } else { stop::GO }, Release);
+        sys::futex_wake(word, u32::MAX >> 1);
         self.release();
-        self.wait_for(state::STOPPED, deadline, true);
+        self.wait_for(|slot| slot.is_through.load(Acquire), deadline, true);
+        self.arrived.extend(inbox.map(Inbox::close).unwrap_or_default());
         for index in 0..self.processes.len() {
             if self.processes[index].status.is_none() {
                 self.processes[index].unresponsive = !self.has_ended(index);
@@ -466,6 +478,17 @@ impl Crew {
         }
         self.wait_until_gone();
         self.job.clean();
+    }
+
+    /// Workers that have no time have none to report, either.
+    fn open_inbox(&self, deadline: Duration) -> Option<Inbox> {
+        if deadline.is_zero() || self.processes.iter().all(|process| process.status.is_some()) {
+            return None;
+        }
+        let Brief { endpoint, count, workers, cgroup, .. } = &self.brief;
+        let inbox = Inbox::open(endpoint, *count, workers.uid);
+        let refused = |error| eprintln!("workers of cgroup `{cgroup}` cannot report: {error}");
+        inbox.map_err(refused).ok()
     }
 
     /// Whether the workers of a process have ended, which may itself not be gone yet.
@@ -484,7 +507,7 @@ impl Crew {
     }
 
     /// Waits until all workers have come that far or are dead; nudges those that wait.
-    fn wait_for(&mut self, far: u32, at_most: Duration, nudge: bool) {
+    fn wait_for(&mut self, so_far: impl Fn(&Slot) -> bool, at_most: Duration, nudge: bool) {
         let until = sys::now_ns().saturating_add(sys::ns(at_most));
         loop {
             let news = self.memory.board().news.load(Acquire);
@@ -492,9 +515,9 @@ impl Crew {
             let is_done = |index: usize, process: &Process| {
                 process.status.is_some()
                     || if self.brief.workers.process.is_some() {
-                        self.memory.slots().iter().all(|slot| slot.state.load(Acquire) >= far)
+                        self.memory.slots().iter().all(&so_far)
                     } else {
-                        self.memory.slots()[index].state.load(Acquire) >= far
+                        so_far(&self.memory.slots()[index])
                     }
             };
             let all = self.processes.iter().enumerate().all(|(index, it)| is_done(index, it));
@@ -532,7 +555,8 @@ impl Crew {
         let work = &self.brief.workers.work;
         let strays = &slot.strays[..(slot.stray_count.load(Acquire) as usize).min(STRAYS)];
         let moves = &slot.moves[..(slot.migrations.load(Relaxed) as usize).min(MOVES)];
-        let nodes = (slot.nodes.load(Acquire) as usize).saturating_sub(1).min(NODES);
+        let end = self.end(index);
+        let said = self.arrived.remove(&index).unwrap_or_default();
         WorkerReport {
             cgroup: self.brief.cgroup.clone(),
             group: self.brief.group,
@@ -548,9 +572,9 @@ impl Crew {
             iterations: slot.iterations.load(Relaxed),
             cpu_ns: slot.cpu_ns.load(Relaxed),
             run_delay_ns: slot.run_delay_ns.load(Relaxed),
-            runs: slot.runs.load(Relaxed),
-            voluntary_switches: slot.voluntary.load(Relaxed),
-            involuntary_switches: slot.involuntary.load(Relaxed),
+            runs: said.runs,
+            voluntary_switches: said.voluntary,
+            involuntary_switches: said.involuntary,
             migrations: slot.migrations.load(Relaxed),
             node_migrations: slot.node_migrations.load(Relaxed),
             moves: moves
@@ -579,14 +603,18 @@ impl Crew {
             wake: slot.wake.latency(),
             timer: slot.timer.latency(),
             cost: slot.cost.latency(),
-            node_pages: slot.node_pages[..nodes].iter().map(|cell| cell.load(Relaxed)).collect(),
+            node_pages: said.node_pages,
             slices: std::mem::take(&mut self.slices[index as usize]),
-            end: self.end(index),
+            end,
         }
     }
 
     fn end(&self, index: u32) -> WorkerEnd {
         let slot = &self.memory.slots()[index as usize];
+        let said = || match self.arrived.get(&index) {
+            Some(report) => report.text.clone(),
+            None => "it could not report why".to_owned(),
+        };
         let process = match self.brief.workers.process {
             Some(_) => self.processes.first(),
             None => self.processes.get(index as usize),
@@ -595,9 +623,9 @@ impl Crew {
             state::STOPPED if self.removed => WorkerEnd::Removed,
             state::STOPPED => WorkerEnd::Stopped,
             state::COMPLETED => WorkerEnd::Completed,
-            state::NOT_STARTED => WorkerEnd::NotStarted { error: slot.said() },
-            state::FAILED => WorkerEnd::Failed { error: slot.said() },
-            state::PANICKED => WorkerEnd::Panicked { message: slot.said() },
+            state::NOT_STARTED => WorkerEnd::NotStarted { error: said() },
+            state::FAILED => WorkerEnd::Failed { error: said() },
+            state::PANICKED => WorkerEnd::Panicked { message: said() },
             _ => match process {
                 Some(Process { unresponsive: false, status: Some(status), .. }) => {
                     match status.terminating_signal() {
@@ -625,7 +653,7 @@ impl Drop for Crew {
 }
 
 impl Brief {
-    fn new(order: &Order<'_>) -> Self {
+    fn new(order: &Order<'_>, endpoint: Endpoint) -> Self {
         let topology = order.topology;
         let node = |cpu| topology.node_of(cpu).map_or(0, |node| node.0);
         let name_seed = order.cgroup.bytes().fold(0, |seed, byte| worker_seed(seed, byte.into()));
@@ -640,8 +668,15 @@ impl Brief {
             scratch: order.scratch.to_owned(),
             cgroup_dir: order.cgroup_dir.to_owned(),
             takes_turns: order.takes_turns,
+            endpoint,
         }
     }
+}
+
+/// A name that no other crew has that is there now, whatever directory they share.
+fn endpoint_name() -> String {
+    static CREWS: AtomicU32 = AtomicU32::new(0);
+    format!("crew-{}-{}", std::process::id(), CREWS.fetch_add(1, Relaxed))
 }
 
 /// Whether the order can be carried out at all.
