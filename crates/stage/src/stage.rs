@@ -572,7 +572,7 @@ impl<'a> Stage<'a> {
             if let Some(step) = self.held {
                 troupe.crew.end_slice(step);
             }
-            troupe.crew.tell_to_stop();
+            troupe.crew.tell_to_stop(STOP);
         }
         for mut troupe in leaving {
             let left = Duration::from_nanos(until.saturating_sub(clock::now_ns()));

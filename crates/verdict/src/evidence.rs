@@ -108,7 +108,7 @@ pub struct WorkerReport {
     pub cpu_ns: u64,
     /// Time it was runnable and waited for a CPU (`schedstat`).
     pub run_delay_ns: u64,
-    /// How often it was given a CPU (`schedstat`).
+    /// How often it was given a CPU (`schedstat`); 0, as the switches, if it did not live to report it.
     pub runs: u64,
     /// Context switches that it asked for by waiting.
     pub voluntary_switches: u64,

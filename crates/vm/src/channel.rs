@@ -1,9 +1,8 @@
 //! The host's side of the channel. The layout is [`belljar_guest::channel`]'s.
 
+use crate::frame::{Frame, FrameError, FrameReader};
 use crate::memory::{GuestMemory, GuestPhysical};
-use belljar_guest::channel::{
-    self, Frame, FrameError, FrameReader, LogArea, REQUEST, State, WINDOW,
-};
+use belljar_guest::channel::{self, LogArea, REQUEST, State, WINDOW};
 use std::io;
 use std::time::Duration;
 

@@ -3,10 +3,11 @@
 use crate::channel::{ChannelError, LogReader};
 use crate::console::{KernelFault, kernel_fault};
 use crate::error::{Error, chain};
+use crate::frame::Frame;
 use crate::mode::Mode;
 use crate::template::Template;
 use crate::vm::{CONSOLE_LIMIT_BYTES, Halt, Vm};
-use belljar_guest::channel::{AGENT_LOG, Code, Ending, Frame, LogArea, PROCESS_LOG, State};
+use belljar_guest::channel::{AGENT_LOG, Code, Ending, LogArea, PROCESS_LOG, State};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

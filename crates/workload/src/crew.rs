@@ -1,8 +1,8 @@
 //! The workers of one group, from their start to their reports.
 
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use belljar_scenario::{Impossible, Work, Workers};
@@ -12,11 +12,13 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, kill_process_group, waitid,
     waitpid,
 };
+use snapwire::Endpoint;
 
 use crate::hand::{Brief, Refusal, worker_seed};
 use crate::histogram::Counts;
 use crate::job::{self, Job};
-use crate::memory::{GapCell, MOVES, Memory, NODES, STRAYS, Slot, state};
+use crate::memory::{GapCell, MOVES, Memory, STRAYS, Slot, state, stop};
+use crate::report::{ByIndex, Inbox};
 use crate::{start, sys};
 
 /// How long a worker that is told to stop is left alone before it is nudged again.
@@ -131,6 +133,10 @@ pub struct Crew {
     slices: Vec<Vec<Slice>>,
     removed: bool,
     released: bool,
+    /// Takes what workers say at their ends, while they are told to stop.
+    inbox: Option<Inbox>,
+    /// What they said.
+    arrived: ByIndex,
 }
 
 /// A process of the crew.
@@ -188,7 +194,9 @@ impl Crew {
             cgroup: order.cgroup.to_owned(),
             what,
         };
-        let brief = Brief::new(order);
+        let endpoint = Endpoint::new(order.scratch, endpoint_name())
+            .map_err(|error| system(format!("workers could not report: {error}")))?;
+        let brief = Brief::new(order, endpoint);
         let job = job::prepare(&brief).map_err(|Refusal(what)| system(what))?;
         let pool = job::pool(work, order.count);
         let memory = Memory::new(order.count as usize, pool)
@@ -206,6 +214,8 @@ impl Crew {
             slices: vec![Vec::new(); order.count as usize],
             removed: false,
             released: false,
+            inbox: None,
+            arrived: ByIndex::new(),
         };
         crew.affinity.resize(order.count as usize, None);
         crew.forbid();
@@ -231,7 +241,7 @@ impl Crew {
 
     /// Waits until each worker is ready to be released, or has failed to get there.
     pub fn wait_until_ready(&mut self) {
-        self.wait_for(state::READY, READY_WITHIN, false);
+        self.wait_for(|slot| slot.state.load(Acquire) >= state::READY, READY_WITHIN, false);
     }
 
     /// The processes, to be placed into a cgroup. With threads this is the one that has them all.
@@ -456,13 +466,15 @@ impl Crew {
         self.memory.slots().iter().map(|slot| slot.units.load(Relaxed)).collect()
     }
 
-    /// Tells all workers to stop, waits until they have, and kills those that have not when
-    /// `deadline` is over. `removed` says that this is what the scenario wanted, and not its end.
+    /// Tells all workers to stop, waits until they have and have reported, and kills those that have
+    /// not when `deadline` is over. `removed` says that this is what the scenario wanted, and not its
+    /// end.
     pub fn stop(&mut self, removed: bool, deadline: Duration) {
         self.removed |= removed;
-        self.tell_to_stop();
+        self.tell_to_stop(deadline);
         self.release();
-        self.wait_for(state::STOPPED, deadline, true);
+        self.wait_for(|slot| slot.is_through.load(Acquire), deadline, true);
+        self.arrived.extend(self.inbox.take().map(Inbox::close).unwrap_or_default());
         for index in 0..self.processes.len() {
             if self.processes[index].status.is_none() {
                 self.processes[index].unresponsive = !self.has_ended(index);
@@ -473,10 +485,28 @@ impl Crew {
         self.job.clean();
     }
 
-    /// Tells the workers to stop, without waiting for them: where several crews are to stop, those that
-    /// are told last should not be in the way of the first.
-    pub fn tell_to_stop(&self) {
-        self.memory.board().stop.store(1, Release);
+    /// Tells the workers to stop and takes their reports from now on, without waiting for them: where
+    /// several crews are to stop, those that are told last should not be in the way of the first. They
+    /// have until `deadline` is over, which [`stop`](Self::stop) sees to.
+    pub fn tell_to_stop(&mut self, deadline: Duration) {
+        let word = &self.memory.board().stop;
+        if word.load(Relaxed) != 0 {
+            return;
+        }
+        self.inbox = self.open_inbox(deadline);
+        word.store(if self.inbox.is_some() { stop::REPORT } else { stop::GO }, Release);
+        sys::futex_wake(word, u32::MAX >> 1);
+    }
+
+    /// Workers that have no time have none to report, either.
+    fn open_inbox(&self, deadline: Duration) -> Option<Inbox> {
+        if deadline.is_zero() || self.processes.iter().all(|process| process.status.is_some()) {
+            return None;
+        }
+        let Brief { endpoint, count, workers, cgroup, .. } = &self.brief;
+        let inbox = Inbox::open(endpoint, *count, workers.uid);
+        let refused = |error| eprintln!("workers of cgroup `{cgroup}` cannot report: {error}");
+        inbox.map_err(refused).ok()
     }
 
     /// Whether the workers of a process have ended, which may itself not be gone yet.
@@ -495,7 +525,7 @@ impl Crew {
     }
 
     /// Waits until all workers have come that far or are dead; nudges those that wait.
-    fn wait_for(&mut self, far: u32, at_most: Duration, nudge: bool) {
+    fn wait_for(&mut self, so_far: impl Fn(&Slot) -> bool, at_most: Duration, nudge: bool) {
         let until = sys::now_ns().saturating_add(sys::ns(at_most));
         loop {
             let news = self.memory.board().news.load(Acquire);
@@ -503,9 +533,9 @@ impl Crew {
             let is_done = |index: usize, process: &Process| {
                 process.status.is_some()
                     || if self.brief.workers.process.is_some() {
-                        self.memory.slots().iter().all(|slot| slot.state.load(Acquire) >= far)
+                        self.memory.slots().iter().all(&so_far)
                     } else {
-                        self.memory.slots()[index].state.load(Acquire) >= far
+                        so_far(&self.memory.slots()[index])
                     }
             };
             let all = self.processes.iter().enumerate().all(|(index, it)| is_done(index, it));
@@ -543,7 +573,8 @@ impl Crew {
         let work = &self.brief.workers.work;
         let strays = &slot.strays[..(slot.stray_count.load(Acquire) as usize).min(STRAYS)];
         let moves = &slot.moves[..(slot.migrations.load(Relaxed) as usize).min(MOVES)];
-        let nodes = (slot.nodes.load(Acquire) as usize).saturating_sub(1).min(NODES);
+        let end = self.end(index);
+        let said = self.arrived.remove(&index).unwrap_or_default();
         WorkerReport {
             cgroup: self.brief.cgroup.clone(),
             group: self.brief.group,
@@ -559,9 +590,9 @@ impl Crew {
             iterations: slot.iterations.load(Relaxed),
             cpu_ns: slot.cpu_ns.load(Relaxed),
             run_delay_ns: slot.run_delay_ns.load(Relaxed),
-            runs: slot.runs.load(Relaxed),
-            voluntary_switches: slot.voluntary.load(Relaxed),
-            involuntary_switches: slot.involuntary.load(Relaxed),
+            runs: said.runs,
+            voluntary_switches: said.voluntary,
+            involuntary_switches: said.involuntary,
             migrations: slot.migrations.load(Relaxed),
             node_migrations: slot.node_migrations.load(Relaxed),
             moves: moves
@@ -590,14 +621,18 @@ impl Crew {
             wake: slot.wake.latency(),
             timer: slot.timer.latency(),
             cost: slot.cost.latency(),
-            node_pages: slot.node_pages[..nodes].iter().map(|cell| cell.load(Relaxed)).collect(),
+            node_pages: said.node_pages,
             slices: std::mem::take(&mut self.slices[index as usize]),
-            end: self.end(index),
+            end,
         }
     }
 
     fn end(&self, index: u32) -> WorkerEnd {
         let slot = &self.memory.slots()[index as usize];
+        let said = || match self.arrived.get(&index) {
+            Some(report) => report.text.clone(),
+            None => "it could not report why".to_owned(),
+        };
         let process = match self.brief.workers.process {
             Some(_) => self.processes.first(),
             None => self.processes.get(index as usize),
@@ -606,9 +641,9 @@ impl Crew {
             state::STOPPED if self.removed => WorkerEnd::Removed,
             state::STOPPED => WorkerEnd::Stopped,
             state::COMPLETED => WorkerEnd::Completed,
-            state::NOT_STARTED => WorkerEnd::NotStarted { error: slot.said() },
-            state::FAILED => WorkerEnd::Failed { error: slot.said() },
-            state::PANICKED => WorkerEnd::Panicked { message: slot.said() },
+            state::NOT_STARTED => WorkerEnd::NotStarted { error: said() },
+            state::FAILED => WorkerEnd::Failed { error: said() },
+            state::PANICKED => WorkerEnd::Panicked { message: said() },
             _ => match process {
                 Some(Process { unresponsive: false, status: Some(status), .. }) => {
                     match status.terminating_signal() {
@@ -636,7 +671,7 @@ impl Drop for Crew {
 }
 
 impl Brief {
-    fn new(order: &Order<'_>) -> Self {
+    fn new(order: &Order<'_>, endpoint: Endpoint) -> Self {
         let topology = order.topology;
         let node = |cpu| topology.node_of(cpu).map_or(0, |node| node.0);
         let name_seed = order.cgroup.bytes().fold(0, |seed, byte| worker_seed(seed, byte.into()));
@@ -651,8 +686,15 @@ impl Brief {
             scratch: order.scratch.to_owned(),
             cgroup_dir: order.cgroup_dir.to_owned(),
             takes_turns: order.takes_turns,
+            endpoint,
         }
     }
+}
+
+/// A name that no other crew has that is there now, whatever directory they share.
+fn endpoint_name() -> String {
+    static CREWS: AtomicU32 = AtomicU32::new(0);
+    format!("crew-{}-{}", std::process::id(), CREWS.fetch_add(1, Relaxed))
 }
 
 /// Whether the order can be carried out at all.

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use belljar_scenario::{GroupSize, Toil, Workers};
 use belljar_topology::{CpuSet, Topology};
+use snapwire::Endpoint;
 
 use crate::histogram::Histogram;
 use crate::memory::{Board, Desk, GapCell, MOVES, Memory, STRAYS, Slot};
+use crate::report::Report;
 use crate::sys;
 
 /// The time between two checkpoints that is aimed at: long against the cost of one, short against
@@ -44,6 +46,8 @@ pub(crate) struct Brief {
     /// Whether to give up the CPU's turn after each round: a pause hint has an emulator go on with the
     /// next CPU.
     pub(crate) takes_turns: bool,
+    /// Where to report.
+    pub(crate) endpoint: Endpoint,
 }
 
 /// The kernel refused what the work needs.
@@ -106,6 +110,8 @@ pub(crate) struct Hand<'a> {
     first: Ledger,
     ledger: Ledger,
     switches: (u64, u64),
+    /// Pages of the working set by node.
+    node_pages: Vec<u64>,
 }
 
 impl<'a> Hand<'a> {
@@ -134,6 +140,7 @@ impl<'a> Hand<'a> {
             first: Ledger::default(),
             ledger: Ledger::default(),
             switches: (0, 0),
+            node_pages: Vec::new(),
         })
     }
 
@@ -155,9 +162,18 @@ impl<'a> Hand<'a> {
         self.spins = 0;
     }
 
-    /// Stops the clocks.
-    pub(crate) fn end(&mut self) {
+    /// Stops the clocks. What is not for all to see while it works is in the report.
+    pub(crate) fn end(mut self) -> Report {
         self.look_around();
+        let (voluntary, involuntary) = self.read_switches();
+        Report {
+            index: self.index,
+            runs: self.ledger.runs.saturating_sub(self.first.runs),
+            voluntary: voluntary.saturating_sub(self.switches.0),
+            involuntary: involuntary.saturating_sub(self.switches.1),
+            node_pages: self.node_pages,
+            text: String::new(),
+        }
     }
 
     /// Whether to begin another round. Now and then this is a checkpoint.
@@ -358,12 +374,8 @@ impl<'a> Hand<'a> {
     }
 
     /// Pages of the working set by node.
-    pub(crate) fn set_node_pages(&self, nodes: &[u64]) {
-        let nodes = &nodes[..nodes.len().min(self.slot.node_pages.len())];
-        for (cell, pages) in self.slot.node_pages.iter().zip(nodes) {
-            cell.store(*pages, Relaxed);
-        }
-        self.slot.nodes.store(nodes.len() as u32 + 1, Release);
+    pub(crate) fn set_node_pages(&mut self, nodes: Vec<u64>) {
+        self.node_pages = nodes;
     }
 
     /// The latencies: wake-up and cost of a round.
@@ -413,10 +425,6 @@ impl<'a> Hand<'a> {
         let (slot, now, first) = (self.slot, &self.ledger, &self.first);
         slot.cpu_ns.store(now.cpu_ns - first.cpu_ns, Relaxed);
         slot.run_delay_ns.store(now.run_delay_ns.saturating_sub(first.run_delay_ns), Relaxed);
-        slot.runs.store(now.runs.saturating_sub(first.runs), Relaxed);
-        let (voluntary, involuntary) = self.read_switches();
-        slot.voluntary.store(voluntary.saturating_sub(self.switches.0), Relaxed);
-        slot.involuntary.store(involuntary.saturating_sub(self.switches.1), Relaxed);
     }
 
     fn checkpoint(&mut self) {

@@ -48,6 +48,7 @@ mod hand;
 mod histogram;
 mod job;
 mod memory;
+mod report;
 mod start;
 mod sys;
 

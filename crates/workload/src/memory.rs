@@ -1,7 +1,7 @@
 //! The memory that a crew and its workers share: all that must outlive a worker's death lies here.
 
 use std::io;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64};
 
 use belljar_topology::{CpuId, CpuSet};
@@ -14,9 +14,6 @@ pub(crate) const CPUS: usize = 1024;
 pub(crate) const MOVES: usize = 64;
 /// Sightings outside of what was allowed that are kept, one for each CPU.
 pub(crate) const STRAYS: usize = 64;
-/// NUMA nodes that pages are counted for.
-pub(crate) const NODES: usize = 64;
-const TEXT: usize = 512;
 
 /// How far a worker has come: the values of [`Slot::state`]. It is 0 from the fork on.
 pub(crate) mod state {
@@ -29,12 +26,20 @@ pub(crate) mod state {
     pub(crate) const PANICKED: u32 = 7;
 }
 
+/// What workers are told: the values of [`Board::stop`]. It is 0 until then.
+pub(crate) mod stop {
+    /// To stop, and to report.
+    pub(crate) const REPORT: u32 = 1;
+    /// To stop: nobody takes reports.
+    pub(crate) const GO: u32 = 2;
+}
+
 /// What all workers of a crew read. All zero at first, as is everything here.
 #[repr(C, align(128))]
 pub(crate) struct Board {
-    /// Not 0 when all shall stop.
+    /// Not 0 when all shall stop: see [`stop`]. Whoever has ended before waits for that.
     pub(crate) stop: AtomicU32,
-    /// Grows, and wakes, whenever a worker becomes ready or ends.
+    /// Grows, and wakes, whenever a worker becomes ready, ends or has reported.
     pub(crate) news: AtomicU32,
     /// Odd while nobody is to be judged by where he runs; even and greater than before when that is
     /// over.
@@ -47,11 +52,14 @@ pub(crate) struct Board {
     pub(crate) hold_ns: AtomicU64,
 }
 
-/// What one worker writes (and the crew reads).
+/// What one worker writes (and the crew reads) while it works. What it knows only at its end is in its
+/// [`Report`](crate::report::Report).
 #[repr(C, align(128))]
 pub(crate) struct Slot {
     /// See [`state`].
     pub(crate) state: AtomicU32,
+    /// Whether it has ended and has reported, or has given up reporting.
+    pub(crate) is_through: AtomicBool,
     /// Not 0 when the worker may begin.
     pub(crate) gate: AtomicU32,
     pub(crate) tid: AtomicU32,
@@ -67,9 +75,6 @@ pub(crate) struct Slot {
     pub(crate) first_run_delay_ns: AtomicU64,
     pub(crate) cpu_ns: AtomicU64,
     pub(crate) run_delay_ns: AtomicU64,
-    pub(crate) runs: AtomicU64,
-    pub(crate) voluntary: AtomicU64,
-    pub(crate) involuntary: AtomicU64,
     pub(crate) migrations: AtomicU64,
     pub(crate) node_migrations: AtomicU64,
     pub(crate) gap: GapCell,
@@ -81,14 +86,9 @@ pub(crate) struct Slot {
     pub(crate) moves: [MoveCell; MOVES],
     pub(crate) strays: [StrayCell; STRAYS],
     pub(crate) stray_count: AtomicU32,
-    /// The length of `node_pages`, plus one; 0 when pages were not counted.
-    pub(crate) nodes: AtomicU32,
-    pub(crate) node_pages: [AtomicU64; NODES],
     pub(crate) wake: Histogram,
     pub(crate) timer: Histogram,
     pub(crate) cost: Histogram,
-    text: [AtomicU32; TEXT / 4],
-    text_len: AtomicU32,
 }
 
 #[repr(C)]
@@ -173,28 +173,6 @@ impl Mask {
 }
 
 impl Slot {
-    /// Says how it ended, with an explanation that is cut to its first half kilobyte.
-    pub(crate) fn say(&self, text: &str) {
-        let mut end = text.len().min(TEXT);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        for (word, bytes) in self.text.iter().zip(text.as_bytes()[..end].chunks(4)) {
-            let mut padded = [0; 4];
-            padded[..bytes.len()].copy_from_slice(bytes);
-            word.store(u32::from_le_bytes(padded), Relaxed);
-        }
-        self.text_len.store(end as u32, Release);
-    }
-
-    /// What was said.
-    pub(crate) fn said(&self) -> String {
-        let len = (self.text_len.load(Acquire) as usize).min(TEXT);
-        let bytes: Vec<u8> =
-            self.text.iter().flat_map(|word| word.load(Relaxed).to_le_bytes()).take(len).collect();
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
     /// Whether the worker has ended in an orderly way.
     pub(crate) fn has_ended(&self) -> bool {
         self.state.load(Acquire) >= state::STOPPED

@@ -9,7 +9,8 @@ use rustix::process::Signal;
 
 use crate::hand::{Brief, Hand, Outcome, Refusal, Tried};
 use crate::job::Job;
-use crate::memory::{Memory, Slot, state};
+use crate::memory::{Memory, Slot, state, stop};
+use crate::report::{self, Report};
 use crate::sys;
 
 thread_local! {
@@ -33,22 +34,20 @@ pub(crate) fn live(brief: &Brief, memory: &Memory, job: &dyn Job, worker: Option
     let named = set_name(name);
     let threads = catch_unwind(AssertUnwindSafe(|| {
         std::thread::scope(|scope| {
-            for index in 0..brief.count {
-                let slot = &memory.slots()[index as usize];
-                if let Err(error) = &named {
-                    end(memory, slot, state::NOT_STARTED, &error.to_string());
-                    continue;
-                }
+            let start = |index| {
+                named.as_ref().map_err(ToString::to_string)?;
                 let body = move || work(brief, memory, job, index);
-                if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, body) {
-                    end(
-                        memory,
-                        slot,
-                        state::NOT_STARTED,
-                        &format!("cannot start a thread: {error}"),
-                    );
+                let started = std::thread::Builder::new().spawn_scoped(scope, body);
+                started.map(drop).map_err(|error| format!("cannot start a thread: {error}"))
+            };
+            let mut missing = Vec::new();
+            for index in 0..brief.count {
+                if let Err(text) = start(index) {
+                    tell(memory, &memory.slots()[index as usize], state::NOT_STARTED);
+                    missing.push(Report { index, text, ..Report::default() });
                 }
             }
+            missing.into_iter().for_each(|report| send(brief, memory, report));
         });
     }));
     sys::exit_now(i32::from(threads.is_err()));
@@ -57,6 +56,7 @@ pub(crate) fn live(brief: &Brief, memory: &Memory, job: &dyn Job, worker: Option
 /// The life of one worker, in a process or a thread of its own.
 fn work(brief: &Brief, memory: &Memory, job: &dyn Job, index: u32) {
     let slot = &memory.slots()[index as usize];
+    let words = |text| Report { index, text, ..Report::default() };
     let lived = catch_unwind(AssertUnwindSafe(|| {
         slot.tid.store(rustix::thread::gettid().as_raw_nonzero().get() as u32, Relaxed);
         let mut hand = match Hand::new(brief, memory, index)
@@ -64,7 +64,7 @@ fn work(brief: &Brief, memory: &Memory, job: &dyn Job, index: u32) {
             .and_then(|hand| set_up(brief).map(|()| hand))
         {
             Ok(hand) => hand,
-            Err(error) => return (state::NOT_STARTED, error.to_string()),
+            Err(error) => return (state::NOT_STARTED, words(error.to_string())),
         };
         tell(memory, slot, state::READY);
         while slot.gate.load(Acquire) == 0 {
@@ -73,26 +73,44 @@ fn work(brief: &Brief, memory: &Memory, job: &dyn Job, index: u32) {
         slot.state.store(state::RUNNING, Relaxed);
         hand.begin();
         let outcome = if hand.is_told_to_stop() { Ok(()) } else { job.work(&mut hand) };
-        hand.end();
+        let was_told = hand.is_told_to_stop();
+        let report = hand.end();
         match outcome {
-            Ok(()) if hand.is_told_to_stop() => (state::STOPPED, String::new()),
-            Ok(()) => (state::COMPLETED, String::new()),
-            Err(Refusal(error)) => (state::FAILED, error),
+            Ok(()) if was_told => (state::STOPPED, report),
+            Ok(()) => (state::COMPLETED, report),
+            Err(Refusal(text)) => (state::FAILED, Report { text, ..report }),
         }
     }));
-    let (ended, text) =
-        lived.unwrap_or_else(|_| (state::PANICKED, PANIC.with(|text| text.borrow().clone())));
-    end(memory, slot, ended, &text);
+    let (ended, report) = lived
+        .unwrap_or_else(|_| (state::PANICKED, words(PANIC.with(|text| text.borrow().clone()))));
+    tell(memory, slot, ended);
+    send(brief, memory, report);
 }
 
-fn end(memory: &Memory, slot: &Slot, ended: u32, text: &str) {
-    slot.say(text);
-    tell(memory, slot, ended);
+/// Reports, as soon as the crew takes reports.
+fn send(brief: &Brief, memory: &Memory, report: Report) {
+    let (index, word) = (report.index, &memory.board().stop);
+    while word.load(Acquire) == 0 {
+        sys::futex_wait(word, 0, None);
+    }
+    if word.load(Acquire) == stop::REPORT
+        && let Err(error) = report::send(&brief.endpoint, report)
+    {
+        let comm = comm(&brief.workers);
+        eprintln!("worker {index}, `{comm}`, cannot report how it ended: {error}");
+    }
+    let slot = &memory.slots()[index as usize];
+    slot.is_through.store(true, Release);
+    announce(memory);
 }
 
 /// Tells the crew how far this worker has come.
 fn tell(memory: &Memory, slot: &Slot, now: u32) {
     slot.state.store(now, Release);
+    announce(memory);
+}
+
+fn announce(memory: &Memory) {
     memory.board().news.fetch_add(1, Release);
     sys::futex_wake(&memory.board().news, 1);
 }

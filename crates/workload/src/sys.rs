@@ -223,6 +223,28 @@ struct SchedAttr {
     period: u64,
 }
 
+/// Does something during which the calling thread passes its scheduling policy on to threads that it
+/// starts, even where it does not otherwise (`SCHED_RESET_ON_FORK`).
+pub(crate) fn passing_policy_on<T>(work: impl FnOnce() -> T) -> T {
+    let mut parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the place is valid for what the call writes; 0 is the calling thread.
+    let known = unsafe { libc::sched_getparam(0, &mut parameters) } == 0;
+    // SAFETY: the call takes a plain number.
+    let policy = unsafe { libc::sched_getscheduler(0) };
+    if !known || policy < 0 || policy & libc::SCHED_RESET_ON_FORK == 0 {
+        return work();
+    }
+    let set = |policy| {
+        // SAFETY: the parameters are only read; 0 is the calling thread. Where it is refused, the
+        // policy stays what it was.
+        unsafe { libc::sched_setscheduler(0, policy, &parameters) };
+    };
+    set(policy & !libc::SCHED_RESET_ON_FORK);
+    let result = work();
+    set(policy);
+    result
+}
+
 /// Gives the calling thread a scheduling policy.
 pub(crate) fn set_policy(policy: Policy, nice: i32) -> io::Result<()> {
     const RESET_ON_FORK: u64 = 1;

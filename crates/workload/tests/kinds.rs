@@ -23,8 +23,11 @@ fn machine() -> Topology {
 }
 
 fn start(workers: &Workers, count: u32, seed: u64) -> Result<Crew, StartError> {
+    start_in(&std::env::temp_dir(), workers, count, seed)
+}
+
+fn start_in(scratch: &Path, workers: &Workers, count: u32, seed: u64) -> Result<Crew, StartError> {
     let topology = machine();
-    let scratch = std::env::temp_dir();
     Crew::start(&Order {
         cgroup: "a",
         group: 3,
@@ -35,7 +38,7 @@ fn start(workers: &Workers, count: u32, seed: u64) -> Result<Crew, StartError> {
         affinity: &[],
         topology: &topology,
         seed,
-        scratch: &scratch,
+        scratch,
         cgroup_dir: Path::new("/sys/fs/cgroup"),
         takes_turns: false,
     })
@@ -133,6 +136,54 @@ fn those_who_wait_are_woken_in_time() {
         let reports = crew.reports();
         assert!(reports.iter().all(|report| report.end == WorkerEnd::Removed), "{reports:#?}");
         assert!(reports.iter().any(|report| report.wake.count > 0), "{reports:#?}");
+        let has_waited = |it: &WorkerReport| it.runs > 0 && it.voluntary_switches > 0;
+        assert!(reports.iter().any(has_waited), "{reports:#?}");
+    }
+}
+
+#[test]
+fn what_workers_say_at_their_ends_arrives_whole_and_leaves_nothing_behind() {
+    let scratch = tempfile::tempdir().unwrap();
+    for threads in [false, true] {
+        // Each other worker says more than a session has room for at first, and does so long before
+        // it is asked.
+        let work = Work::custom("talks", |toil| {
+            toil.did(1);
+            assert!(toil.index() % 2 == 0, "{}", "word ".repeat(4000));
+            while toil.goes_on() {}
+        });
+        let mut workers = Workers::exactly(40, work);
+        if threads {
+            workers = workers.threads_of("together");
+        }
+        let mut crew = start_in(scratch.path(), &workers, 40, 1).unwrap();
+        crew.release();
+        until(&mut crew, |crew| !crew.units().contains(&0));
+        crew.stop(false, LONG);
+        for report in crew.reports() {
+            match &report.end {
+                WorkerEnd::Panicked { message } if report.index % 2 == 1 => {
+                    assert_eq!(message.matches("word ").count(), 4000);
+                }
+                end => assert_eq!((end, report.index % 2), (&WorkerEnd::Stopped, 0)),
+            }
+        }
+        let left: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+#[test]
+fn workers_that_cannot_report_are_told_of_nevertheless() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut crew = start_in(scratch.path(), &Workers::exactly(2, Work::SpinWait), 2, 1).unwrap();
+    crew.release();
+    until(&mut crew, |crew| !crew.units().contains(&0));
+    scratch.close().unwrap();
+    crew.stop(false, LONG);
+    for report in crew.reports() {
+        assert_eq!((&report.end, report.runs), (&WorkerEnd::Stopped, 0));
+        assert!(report.units > 0 && report.ended_ns > report.began_ns, "{report:#?}");
     }
 }
 

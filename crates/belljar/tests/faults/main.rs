@@ -173,7 +173,7 @@ fn garbage_in_the_channel_is_told() {
     for (body, what) in [
         ("claims_an_impossible_length", "a log claims 4294967295 bytes"),
         ("takes_back_what_it_said", "a log claims 8 bytes"),
-        ("commits_garbage", "the magic number is wrong"),
+        ("commits_garbage", "wrong magic number"),
         ("sends_an_event_that_is_none", "surprise"),
         ("freezes_in_an_unknown_state", "the unknown state 99"),
     ] {

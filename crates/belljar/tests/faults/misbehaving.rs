@@ -3,8 +3,7 @@
 
 use belljar::{Ctx, Result};
 use belljar_guest::channel::{
-    AGENT_LOG, BASE, Code, FREEZE_PORT, FREEZES, FrameReader, LogArea, PROCESS_LOG, STATE,
-    encode_frame,
+    AGENT_LOG, BASE, Code, FREEZE_PORT, FREEZES, LogArea, PROCESS_LOG, STATE, encode_frame,
 };
 use std::error::Error;
 use std::fmt;
@@ -254,7 +253,7 @@ fn sends_an_event_that_is_none() -> Result {
     memory.read_exact_at(&mut word, BASE + PROCESS_LOG.control as u64)?;
     let mut log = vec![0; u32::from_le_bytes(word) as usize];
     memory.read_exact_at(&mut log, BASE + PROCESS_LOG.data.offset as u64)?;
-    let frames = FrameReader::new(&log).count() as u64;
+    let frames = belljar_vm::FrameReader::new(&log).count() as u64;
     encode_frame(&mut log, Code::Event, frames, 0, b"{\"event\":\"surprise\"}");
     commit(PROCESS_LOG, &log)?;
     std::process::exit(0);

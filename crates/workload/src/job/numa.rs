@@ -57,7 +57,7 @@ impl Job for Sweep {
                 *count += 1;
             }
         }
-        hand.set_node_pages(&counts);
+        hand.set_node_pages(counts);
         Ok(())
     }
 }
