@@ -21,7 +21,7 @@ const ATTACH_LIMIT: Duration = Duration::from_secs(60);
 
 /// The rounds of turns in `det` while all work is of a kind that gives its turns up: the short ones
 /// that anything else needs cost several times the host time.
-const LONG_ROUND: Duration = Duration::from_millis(1);
+const LONG_ROUND: Duration = Duration::from_millis(4);
 
 impl Ctx {
     /// Plays a scenario and returns what it showed. The host holds it against the test's limits when

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
-use belljar_scenario::{GroupSize, Toil, Workers};
+use belljar_scenario::{GroupSize, Toil, Work, Workers};
 use belljar_topology::{CpuSet, Topology};
 use snapwire::Endpoint;
 
@@ -94,7 +94,7 @@ pub(crate) struct Hand<'a> {
     /// Rounds until the next checkpoint, and from the last.
     left: u64,
     stride: u64,
-    /// As in the brief.
+    /// Whether to give up the CPU's turn after each round.
     takes_turns: bool,
     /// The last checkpoint; the rounds at that time.
     checked_ns: u64,
@@ -128,7 +128,8 @@ impl<'a> Hand<'a> {
             spins: 0,
             left: 1,
             stride: 1,
-            takes_turns: brief.takes_turns,
+            // Each round of spins ends with a hint of its own.
+            takes_turns: brief.takes_turns && brief.workers.work != Work::SpinWait,
             checked_ns: 0,
             checked_rounds: 0,
             last_ns: 0,

@@ -10,7 +10,7 @@ use common::{calm, confined, equals, no_crowds, no_starvation, prompt_wakeups, v
 belljar::scheduler! {
     static STALL = package("scx-belljar").args(&["--stall", "victim", "--watchdog-ms", "500"]);
     static STARVE = package("scx-belljar")
-        .args(&["--starve", "cgroup:victims", "--starve-ms", "800"]);
+        .args(&["--starve", "cgroup:victims", "--starve-ms", "600"]);
     static LOSE = package("scx-belljar")
         .args(&["--lose-wakeups", "20", "--lose-ms", "200", "--only", "victim"]);
     static WIDEN = package("scx-belljar").args(&["--ignore-cpuset", "cgroup:victims"]);

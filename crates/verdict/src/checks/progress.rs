@@ -40,8 +40,8 @@ pub(crate) fn progress(scene: &Scene<'_>, scope: &Scope, on: &Sourced<bool>) -> 
                 finding.step = finding.step.take().or_else(|| scene.step(worker.step));
                 finding.cpu = worker.cpus_used.iter().next_back();
                 let waited = match part.run_delay_ns {
-                    0 => "it was never runnable without running (run delay 0): it slept, or waited for a \
-                          wake-up that did not come"
+                    0 => "it counted no time of waiting for a CPU: it slept, waited for a wake-up that did \
+                          not come, or has not come to count since"
                         .to_owned(),
                     _ => part.time_spent(),
                 };
