@@ -2,10 +2,14 @@
 
 use crate::program::{cargo, run, succeeds};
 use crate::say;
+use crate::setup::{self, Scope};
 use anyhow::{Result, bail};
 use std::time::Instant;
 
 pub(crate) fn check() -> Result<()> {
+    // Lints compile everything, and some of it is C.
+    say::heading("Set-up");
+    setup::packages(Scope::Build, false)?;
     let steps: [(&str, &[&str]); 3] = [
         ("fmt", &["--all", "--check"]),
         ("clippy", &["--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
