@@ -29,7 +29,7 @@ impl Default for System {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Thread {
     tid: u32,
-    /// As `/work/a`.
+    /// As `/busy/a`.
     cgroup: String,
 }
 
@@ -104,12 +104,12 @@ fn numbers_in(directory: &Path) -> Vec<u32> {
 mod tests {
     use super::*;
 
-    /// A system with one thread in `/work/a` and one in `/other`. Their ids are beyond those that
+    /// A system with one thread in `/busy/a` and one in `/other`. Their ids are beyond those that
     /// the kernel gives, so that nobody's affinity changes.
     fn system(root: &Path) -> System {
         let system = System { processes: root.join("proc"), cgroups: root.join("cgroup") };
         for (tid, comm, cgroup) in
-            [(2_000_000_000, "worker-1", "/work/a"), (2_000_000_001, "idler", "/other")]
+            [(2_000_000_000, "worker-1", "/busy/a"), (2_000_000_001, "idler", "/other")]
         {
             let task = system.processes.join(format!("{tid}/task/{tid}"));
             fs::create_dir_all(&task).unwrap();
@@ -117,7 +117,7 @@ mod tests {
             fs::write(task.join("cgroup"), format!("0::{cgroup}\n")).unwrap();
             fs::create_dir_all(system.cgroups.join(&cgroup[1..])).unwrap();
         }
-        for (cgroup, cpus) in [("work", "\n"), ("work/a", "0-1\n"), ("other", "2\n")] {
+        for (cgroup, cpus) in [("busy", "\n"), ("busy/a", "0-1\n"), ("other", "2\n")] {
             fs::write(system.cgroups.join(cgroup).join("cpuset.cpus"), cpus).unwrap();
         }
         system
@@ -128,11 +128,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let system = system(root.path());
         let whose: Selector = "work".parse().unwrap();
-        assert_eq!(system.take_cpusets_away(&whose), ["/work/a"]);
+        assert_eq!(system.take_cpusets_away(&whose), ["/busy/a"]);
         let cpus = |cgroup: &str| {
             fs::read_to_string(system.cgroups.join(cgroup).join("cpuset.cpus")).unwrap()
         };
-        assert_eq!((cpus("work/a").as_str(), cpus("other").as_str()), ("\n", "2\n"));
+        assert_eq!((cpus("busy/a").as_str(), cpus("other").as_str()), ("\n", "2\n"));
         assert!(system.take_cpusets_away(&whose).is_empty());
         let cgroup: Selector = "cgroup:other".parse().unwrap();
         assert_eq!(system.take_cpusets_away(&cgroup), ["/other"]);

@@ -87,7 +87,7 @@ impl Selector {
     }
 
     /// Whether a thread is meant, as the scheduler decides it. `cgroup` is the path in the
-    /// hierarchy, as `/work/a`.
+    /// hierarchy, as `/busy/a`.
     pub(crate) fn matches(&self, tid: u32, comm: &[u8], cgroup: &str) -> bool {
         let mut on_the_way = cgroup.split('/').filter(|name| !name.is_empty());
         tid.is_multiple_of(self.one_in)
@@ -136,7 +136,7 @@ mod tests {
             ("w%0", OneIn("0".to_owned())),
             ("w%", OneIn(String::new())),
             ("w%-1", OneIn("-1".to_owned())),
-            ("cgroup:/work/a", Path("/work/a".to_owned())),
+            ("cgroup:/busy/a", Path("/busy/a".to_owned())),
             ("a\0b", ZeroByte),
             (&too_long, CommTooLong(too_long.clone())),
             (&format!("cgroup:{long_cgroup}"), CgroupTooLong(long_cgroup)),
@@ -153,9 +153,9 @@ mod tests {
         assert!(selector("%7").matches(14, b"", "/"));
         assert!(!selector("%7").matches(15, b"", "/"));
         let below = selector("cgroup:a%2");
-        assert!(below.matches(2, b"x", "/work/a/b"));
-        assert!(!below.matches(3, b"x", "/work/a/b"));
-        assert!(!below.matches(2, b"x", "/work/ab"));
+        assert!(below.matches(2, b"x", "/busy/a/b"));
+        assert!(!below.matches(3, b"x", "/busy/a/b"));
+        assert!(!below.matches(2, b"x", "/busy/ab"));
         assert!(Selector::everybody().matches(1, b"", ""));
     }
 
