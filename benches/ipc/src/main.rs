@@ -220,6 +220,19 @@ impl Bench {
         Ok(())
     }
 
+    /// The same of calls one after the other.
+    fn add_calls(
+        &mut self,
+        name: &str,
+        call: &mut dyn FnMut(u64) -> Result<()>,
+        peer: &Peer,
+    ) -> Result<()> {
+        self.add_latencies(name, [Target::None; 5], |bench| {
+            let calls = Calls { count: u64::MAX, gap: Duration::ZERO, most: bench.round };
+            measure(call, peer, calls)
+        })
+    }
+
     fn print(&self, json: bool) -> Result<()> {
         let mut out = io::stdout().lock();
         if json {
@@ -254,6 +267,76 @@ fn calls(client: &mut Client<Increment>) -> impl FnMut(u64) -> Result<()> {
     |number| {
         let answer = client.call(number)?;
         ensure!(answer == number + 1, "{answer} is not one more than {number}");
+        Ok(())
+    }
+}
+
+/// The numbers of a batch.
+const ITEMS: usize = 1000;
+
+/// Batches of a thousand numbers.
+fn batches_of(client: &mut Client<Increment>) -> impl FnMut(u64) -> Result<()> {
+    let asks: Vec<u64> = (0..ITEMS as u64).collect();
+    move |_| {
+        let answers = client.call_batch(asks.iter().copied())?;
+        let mut expected = 1;
+        for answer in answers.iter() {
+            ensure!(answer? == expected, "not the answer");
+            expected += 1;
+        }
+        ensure!(expected == ITEMS as u64 + 1, "answers are missing");
+        Ok(())
+    }
+}
+
+/// Snapshots of so many cgroups.
+fn snapshots_of(client: &mut Client<CgroupsSnapshot>, items: u32) -> impl FnMut(u64) -> Result<()> {
+    move |_| {
+        let snapshot = client.call(())?;
+        ensure!(snapshot.len() == items as usize, "items are missing");
+        ensure!(snapshot.item(0)?.hash == 0, "not the first item");
+        Ok(())
+    }
+}
+
+/// A cache of the service in a directory.
+fn cache_of(directory: &Path, profile: Profiles) -> Result<SnapshotCache> {
+    let config = ClientConfig { offer: offer(profile), ..ClientConfig::default() };
+    Ok(SnapshotCache::new(&endpoint(directory)?, &config))
+}
+
+/// Snapshots into a cache.
+fn refreshes(cache: &SnapshotCache, items: u32) -> impl FnMut(u64) -> Result<()> {
+    move |_| {
+        cache.refresh()?;
+        ensure!(cache.load().len() == items as usize, "items are missing");
+        Ok(())
+    }
+}
+
+/// The keys of a look-up.
+const KEYS: u32 = 256;
+
+/// Look-ups of paths.
+fn lookups_of_paths(client: &mut Client<CgroupsLookup>) -> impl FnMut(u64) -> Result<()> {
+    let path = |index| format!("/system.slice/{}.service", name(index));
+    let paths: Vec<String> = (0..KEYS).map(path).collect();
+    move |_| {
+        let paths: Vec<&[u8]> = paths.iter().map(String::as_bytes).collect();
+        let response = client.lookup(&paths)?;
+        ensure!(response.len() == paths.len(), "answers are missing");
+        ensure!(response.item(paths.len() - 1)?.path == paths[paths.len() - 1], "not the answer");
+        Ok(())
+    }
+}
+
+/// Look-ups of pids.
+fn lookups_of_pids(client: &mut Client<AppsLookup>) -> impl FnMut(u64) -> Result<()> {
+    let pids: Vec<Pid> = (1..=KEYS).map(Pid).collect();
+    move |_| {
+        let response = client.lookup(&pids)?;
+        ensure!(response.len() == pids.len(), "answers are missing");
+        ensure!(response.item(pids.len() - 1)?.pid == pids[pids.len() - 1], "not the answer");
         Ok(())
     }
 }
@@ -326,17 +409,31 @@ fn old_profile(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// One call after the other, and how long each takes.
+/// One call after the other, of each kind: how long each takes, and the CPU of both sides.
 fn latencies(bench: &mut Bench) -> Result<()> {
     for (profile, which) in [(Profiles::SHM_WAITERS, "shm"), (Profiles::BASELINE, "uds")] {
         let (mut client, peer, _directory) =
             connect::<Increment>(Serve::Increment { profile: profile.0 }, profile)?;
-        bench.add_latencies(&format!("{which}_max"), [Target::None; 5], |bench| {
-            let calls = Calls { count: u64::MAX, gap: Duration::ZERO, most: bench.round };
-            measure(&mut client, &peer, calls)
-        })?;
+        bench.add_calls(&format!("{which}_max"), &mut calls(&mut client), &peer)?;
+        bench.add_calls(&format!("{which}_batch"), &mut batches_of(&mut client), &peer)?;
     }
-    Ok(())
+    let profile = Profiles::SHM_WAITERS;
+    for items in [16, 5000] {
+        let serve = Serve::Snapshot { profile: profile.0, items };
+        let (mut client, peer, directory) = connect::<CgroupsSnapshot>(serve, profile)?;
+        let mut call = snapshots_of(&mut client, items);
+        bench.add_calls(&format!("snapshot_{items}"), &mut call, &peer)?;
+        drop(call);
+        drop(client);
+        let cache = cache_of(directory.path(), profile)?;
+        bench.add_calls(&format!("cache_refresh_{items}"), &mut refreshes(&cache, items), &peer)?;
+    }
+    let (mut cgroups, peer, _directory) =
+        connect::<CgroupsLookup>(Serve::Cgroups { profile: profile.0 }, profile)?;
+    bench.add_calls("cgroups_lookup", &mut lookups_of_paths(&mut cgroups), &peer)?;
+    let (mut apps, peer, _directory) =
+        connect::<AppsLookup>(Serve::Apps { profile: profile.0 }, profile)?;
+    bench.add_calls("apps_lookup", &mut lookups_of_pids(&mut apps), &peer)
 }
 
 /// Calls at fixed rates. Latency counts from when a call was due.
@@ -344,6 +441,7 @@ fn rates(bench: &mut Bench) -> Result<()> {
     for (profile, which) in [(Profiles::SHM_WAITERS, "shm"), (Profiles::BASELINE, "uds")] {
         let (mut client, peer, _directory) =
             connect::<Increment>(Serve::Increment { profile: profile.0 }, profile)?;
+        let mut call = calls(&mut client);
         for (rate, name) in [(1_000u64, "1k"), (10_000, "10k"), (100_000, "100k")] {
             let p50 = if which == "shm" { Target::AtMost(10.0) } else { Target::None };
             let burnt = match (which, rate) {
@@ -356,7 +454,7 @@ fn rates(bench: &mut Bench) -> Result<()> {
                 let round = bench.round * 2;
                 let count = (round.as_nanos() / gap.as_nanos()).max(50) as u64;
                 // What cannot keep up is cut off, and seen in its latencies.
-                measure(&mut client, &peer, Calls { count, gap, most: round * 2 })
+                measure(&mut call, &peer, Calls { count, gap, most: round * 2 })
             })?;
         }
     }
@@ -374,7 +472,7 @@ struct Calls {
 
 /// p50, p99 and p99.9 in microseconds, and how busy the client's calls and the server were, in
 /// percent of a core.
-fn measure(client: &mut Client<Increment>, peer: &Peer, calls: Calls) -> Result<[f64; 5]> {
+fn measure(call: &mut dyn FnMut(u64) -> Result<()>, peer: &Peer, calls: Calls) -> Result<[f64; 5]> {
     let mut histogram = Histogram::<u64>::new_with_max(100_000_000_000, 3)?;
     let server = peer.cpu_s()?;
     let (began, before) = (Instant::now(), own_cpu_s());
@@ -395,7 +493,7 @@ fn measure(client: &mut Client<Increment>, peer: &Peer, calls: Calls) -> Result<
             }
             idled += own_cpu_s() - spins;
         }
-        ensure!(client.call(number)? == number + 1, "not the answer");
+        call(number)?;
         histogram.record(due.elapsed().as_nanos() as u64)?;
         due += calls.gap;
         if began.elapsed() > calls.most {
@@ -412,20 +510,7 @@ fn measure(client: &mut Client<Increment>, peer: &Peer, calls: Calls) -> Result<
     Ok([us(0.5), us(0.99), us(0.999), percent(own), percent(server)])
 }
 
-/// Batches of a thousand numbers.
 fn batches(bench: &mut Bench) -> Result<()> {
-    const ITEMS: usize = 1000;
-    let asks: Vec<u64> = (0..ITEMS as u64).collect();
-    let mut batch = |client: &mut Client<Increment>| -> Result<()> {
-        let answers = client.call_batch(asks.iter().copied())?;
-        let mut expected = 1;
-        for answer in answers.iter() {
-            ensure!(answer? == expected, "not the answer");
-            expected += 1;
-        }
-        ensure!(expected == ITEMS as u64 + 1, "answers are missing");
-        Ok(())
-    };
     // Requests and responses have directory and numbers, 16 bytes an item; each is copied in and out.
     let bytes = ITEMS * 16;
     let (source, mut target) = (vec![1u8; bytes], vec![0u8; bytes]);
@@ -441,11 +526,8 @@ fn batches(bench: &mut Bench) -> Result<()> {
         connect::<Increment>(Serve::Increment { profile: profiles[0].0.0 }, profiles[0].0)?,
         connect::<Increment>(Serve::Increment { profile: profiles[1].0.0 }, profiles[1].0)?,
     ];
-    let batch = std::cell::RefCell::new(&mut batch);
     let [copies, shm, uds] =
-        bench.in_turns([&mut copy, &mut |_| (batch.borrow_mut())(&mut shm), &mut |_| {
-            (batch.borrow_mut())(&mut uds)
-        }])?;
+        bench.in_turns([&mut copy, &mut batches_of(&mut shm), &mut batches_of(&mut uds)])?;
     for (rounds, which) in [(&shm, "shm"), (&uds, "uds")] {
         let rate: Vec<f64> = rounds.iter().map(|ns| ITEMS as f64 / ns * 1e3).collect();
         let target = Target::AtLeast(60.0);
@@ -474,23 +556,15 @@ fn snapshots(bench: &mut Bench) -> Result<()> {
         };
         let serve = Serve::Snapshot { profile: profile.0, items };
         let (mut client, _peer, _directory) = connect::<CgroupsSnapshot>(serve, profile)?;
-        let mut call = |_| -> Result<()> {
-            let snapshot = client.call(())?;
-            ensure!(snapshot.len() == items as usize, "items are missing");
-            ensure!(snapshot.item(0)?.hash == 0, "not the first item");
-            Ok(())
-        };
         let (cached_client, _cached_peer, cached_directory) =
             connect::<CgroupsSnapshot>(serve, profile)?;
         drop(cached_client);
-        let config = ClientConfig { offer: offer(profile), ..ClientConfig::default() };
-        let cache = SnapshotCache::new(&endpoint(cached_directory.path())?, &config);
-        let mut refresh = |_| -> Result<()> {
-            cache.refresh()?;
-            ensure!(cache.load().len() == items as usize, "items are missing");
-            Ok(())
-        };
-        let [bare, called, refreshed] = bench.in_turns([&mut moved, &mut call, &mut refresh])?;
+        let cache = cache_of(cached_directory.path(), profile)?;
+        let [bare, called, refreshed] = bench.in_turns([
+            &mut moved,
+            &mut snapshots_of(&mut client, items),
+            &mut refreshes(&cache, items),
+        ])?;
         bench.add(&format!("snapshot_{items}_bare_ns"), "ns", Target::None, &bare);
         bench.add(&format!("snapshot_{items}_ns"), "ns", Target::None, &called);
         let target = Target::AtMost(1.2);
@@ -501,32 +575,15 @@ fn snapshots(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// Look-ups of 256 keys.
 fn lookups(bench: &mut Bench) -> Result<()> {
-    const KEYS: usize = 256;
     let profile = Profiles::SHM_WAITERS;
-    let paths: Vec<String> =
-        (0..KEYS as u32).map(|index| format!("/system.slice/{}.service", name(index))).collect();
-    let paths: Vec<&[u8]> = paths.iter().map(String::as_bytes).collect();
     let (mut cgroups, _p1, _d1) =
         connect::<CgroupsLookup>(Serve::Cgroups { profile: profile.0 }, profile)?;
-    let mut by_path = |_| -> Result<()> {
-        let response = cgroups.lookup(&paths)?;
-        ensure!(response.len() == KEYS, "answers are missing");
-        ensure!(response.item(KEYS - 1)?.path == paths[KEYS - 1], "not the answer");
-        Ok(())
-    };
-    let pids: Vec<Pid> = (1..=KEYS as u32).map(Pid).collect();
     let (mut apps, _p2, _d2) = connect::<AppsLookup>(Serve::Apps { profile: profile.0 }, profile)?;
-    let mut by_pid = |_| -> Result<()> {
-        let response = apps.lookup(&pids)?;
-        ensure!(response.len() == KEYS, "answers are missing");
-        ensure!(response.item(KEYS - 1)?.pid == pids[KEYS - 1], "not the answer");
-        Ok(())
-    };
-    let [cgroups, apps] = bench.in_turns([&mut by_path, &mut by_pid])?;
+    let [cgroups, apps] =
+        bench.in_turns([&mut lookups_of_paths(&mut cgroups), &mut lookups_of_pids(&mut apps)])?;
     for (rounds, which) in [(cgroups, "cgroups"), (apps, "apps")] {
-        let rate: Vec<f64> = rounds.iter().map(|ns| KEYS as f64 / ns * 1e3).collect();
+        let rate: Vec<f64> = rounds.iter().map(|ns| f64::from(KEYS) / ns * 1e3).collect();
         bench.add(&format!("{which}_lookup_mkeys_per_s"), "M/s", Target::AtLeast(2.0), &rate);
     }
     Ok(())
@@ -539,8 +596,7 @@ fn cache(bench: &mut Bench) -> Result<()> {
         let serve = Serve::Snapshot { profile: profile.0, items };
         let (client, _peer, directory) = connect::<CgroupsSnapshot>(serve, profile)?;
         drop(client);
-        let config = ClientConfig { offer: offer(profile), ..ClientConfig::default() };
-        let cache = SnapshotCache::new(&endpoint(directory.path())?, &config);
+        let cache = cache_of(directory.path(), profile)?;
         cache.refresh()?;
         // A power of two of them in an order without a pattern, so that nothing but the look-up is
         // measured, and nothing is found by luck.
