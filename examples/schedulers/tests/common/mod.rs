@@ -32,7 +32,7 @@ pub(crate) fn equals(count: u32) -> Scenario {
 
 /// Nobody is kept from the CPU for long.
 pub(crate) fn no_starvation() -> Limits {
-    Limits::new().max_gap(Duration::from_millis(500))
+    Limits::new().max_gap(Duration::from_millis(200))
 }
 
 /// Whoever is woken runs soon.
@@ -42,7 +42,7 @@ pub(crate) fn prompt_wakeups() -> Limits {
 
 /// Where there are CPUs enough, nobody waits for one that others use.
 pub(crate) fn no_crowds() -> Limits {
-    Limits::new().max_gap(Duration::from_millis(15))
+    Limits::new().max_gap(Duration::from_millis(10))
 }
 
 /// Tasks stay where they are unless there is a reason.
