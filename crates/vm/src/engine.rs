@@ -1,6 +1,7 @@
 //! Makes templates and forks.
 
 use crate::cache::Cache;
+use crate::console::is_stale_breakpoint;
 use crate::error::Error;
 use crate::fork::Fork;
 use crate::machine::Machine;
@@ -49,6 +50,8 @@ pub enum Progress {
     Waiting(String),
     /// A machine is being booted.
     Booting(String),
+    /// It is made once more: QEMU ran into [a breakpoint that was gone](is_stale_breakpoint).
+    Again(String),
     /// It has been, in so long.
     Booted(String, Duration),
     /// A payload is being put into a booted machine.
@@ -224,7 +227,7 @@ impl Engine {
         key: &str,
         base: Option<&Template>,
         contents: &str,
-        make: impl FnOnce(&Path) -> Result<(), Error>,
+        make: impl Fn(&Path) -> Result<(), Error>,
     ) -> Result<Arc<Template>, Error> {
         let opened = || self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(template) = opened().get(key) {
@@ -243,10 +246,20 @@ impl Engine {
             Some(template) => template,
             None => {
                 self.cache.collect(self.limit_bytes)?;
-                let staging = self.cache.stage(key, machine.memory_mib() + STATE_MIB)?;
                 let started = Instant::now();
                 let needed_mib = machine.memory_mib() + STATE_MIB;
-                make(staging.path()).map_err(|error| self.explain(error, needed_mib))?;
+                let attempt = || {
+                    let staging = self.cache.stage(key, needed_mib)?;
+                    make(staging.path()).map_err(|error| self.explain(error, needed_mib))?;
+                    Ok(staging)
+                };
+                let staging = match attempt() {
+                    Err(Error::Template { console, .. }) if is_stale_breakpoint(&console) => {
+                        self.say(&Progress::Again(machine.describe()));
+                        attempt()
+                    }
+                    staging => staging,
+                }?;
                 let made_in_ms = started.elapsed().as_millis() as u64;
                 TemplateInfo::finish(staging, machine, base, contents, made_in_ms)
                     .map_err(|error| self.explain(error, needed_mib))?;

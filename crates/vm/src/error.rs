@@ -2,6 +2,7 @@
 
 use crate::channel::ChannelError;
 use crate::closure::ClosureError;
+use crate::console;
 use crate::qemu::Version;
 use std::io;
 use std::path::PathBuf;
@@ -92,7 +93,7 @@ pub enum Error {
         machine: String,
         /// How far it came and what happened.
         problem: String,
-        /// The end of its console.
+        /// What its console says.
         console: String,
     },
     /// The guest wrote something into the channel that makes no sense.
@@ -144,8 +145,8 @@ fn said(stderr: &str) -> String {
 }
 
 fn tail(console: &str) -> String {
-    match console.trim() {
-        "" => String::from("; its console is empty"),
+    match console::tail(console, 15) {
+        text if text.is_empty() => String::from("; its console is empty"),
         text => format!("; its console ends:\n{text}"),
     }
 }

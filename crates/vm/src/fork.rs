@@ -8,6 +8,7 @@ use crate::mode::Mode;
 use crate::template::Template;
 use crate::vm::{CONSOLE_LIMIT_BYTES, Halt, Vm};
 use belljar_guest::channel::{AGENT_LOG, Code, Ending, LogArea, PROCESS_LOG, State};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -187,13 +188,11 @@ impl Fork {
         let stop = match self.run_to_stop(request, watch, started, &mut listener, &mut hear) {
             Ok(stop) => stop,
             // Its memory goes a moment before its process does.
-            Err(Error::Channel(ChannelError::Memory(_))) => match self.vm.died() {
-                Error::QemuDied { status, stderr } => Stop::QemuDied { status, stderr },
-                error => Stop::Failed(chain(&error)),
-            },
-            Err(Error::Channel(error)) => Stop::ChannelBroken(chain(&error)),
-            Err(Error::QemuDied { status, stderr }) => Stop::QemuDied { status, stderr },
-            Err(error) => Stop::Failed(chain(&error)),
+            Err(Error::Channel(ChannelError::Memory(_))) => {
+                let error = self.vm.died();
+                self.failed(error)
+            }
+            Err(error) => self.failed(error),
         };
         let run = started.elapsed();
         let console = self.vm.process().console();
@@ -258,6 +257,19 @@ impl Fork {
         }
         let silent = || Stop::AgentLost(String::from("it did not say how the process ended"));
         Ok(found.unwrap_or_else(silent))
+    }
+
+    fn failed(&self, error: Error) -> Stop {
+        match error {
+            Error::Channel(error) => Stop::ChannelBroken(chain(&error)),
+            // It ends by itself when the guest resets the machine, as a kernel does that has panicked,
+            // and may do so before anybody has read of it.
+            Error::QemuDied { status, .. } if status == ExitStatus::default().to_string() => {
+                self.crashed()
+            }
+            Error::QemuDied { status, stderr } => Stop::QemuDied { status, stderr },
+            error => Stop::Failed(chain(&error)),
+        }
     }
 
     fn crashed(&self) -> Stop {

@@ -55,7 +55,7 @@ mod vm;
 pub use cache::{Cache, Usage};
 pub use channel::{ChannelError, LogReader, RegionBytes};
 pub use closure::{Closure, ClosureError, find_on_path};
-pub use console::{KernelFault, kernel_fault};
+pub use console::{KernelFault, is_stale_breakpoint, kernel_fault};
 pub use engine::{Engine, Progress};
 pub use error::{Error, chain};
 pub use fork::{Fork, Run, Said, Stop, Timings, Watch};

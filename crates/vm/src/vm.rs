@@ -2,7 +2,6 @@
 
 use crate::channel::{Channel, LogReader};
 use crate::clock;
-use crate::console;
 use crate::error::Error;
 use crate::machine::{DET_ROUND, DET_SHIFT, Machine};
 use crate::memory::GuestMemory;
@@ -297,7 +296,7 @@ impl Vm {
         Err(Error::Template {
             machine: machine.describe(),
             problem,
-            console: console::tail(&self.process.console(), 15),
+            console: String::from_utf8_lossy(&self.process.console()).into_owned(),
         })
     }
 }

@@ -222,6 +222,7 @@ fn sentence(progress: &Progress) -> String {
     match progress {
         Progress::Waiting(what) => format!("waiting for a template that is being made: {what}"),
         Progress::Booting(what) => format!("booting a template: {what}"),
+        Progress::Again(what) => format!("once more, after a fault of QEMU's: {what}"),
         Progress::Booted(what, took) => format!("booted in {:.1} s: {what}", took.as_secs_f64()),
         Progress::Layering(what) => format!("putting {what} into a template"),
         Progress::Layered(what, took) => format!("{what} waits ({:.2} s)", took.as_secs_f64()),

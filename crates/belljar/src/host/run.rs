@@ -10,7 +10,7 @@ use belljar_record::{
 };
 use belljar_verdict::evidence::PayloadMetric;
 use belljar_verdict::{CheckKind, Finding, Judge, Polarity, Verdict};
-use belljar_vm::{KernelFault, Mode, Run, Stop, Watch, chain};
+use belljar_vm::{KernelFault, Mode, Run, Stop, Watch, chain, is_stale_breakpoint};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -28,6 +28,10 @@ pub struct Finished {
     pub to_body: Option<Duration>,
 }
 
+/// Why a test runs a second time.
+const STALE_BREAKPOINT: &str = "QEMU has executed a breakpoint that the guest's kernel had taken out of its code \
+    before, which is a fault of QEMU's translation on several threads and no one else's; the test was run again";
+
 impl Host {
     /// Runs a test to its end and writes its record. `hear` is called with what the
     /// test writes to its standard output and error, as it does.
@@ -41,18 +45,28 @@ impl Host {
         spec: &Spec,
         binary: &Path,
         plan: Result<Plan, Reason>,
-        hear: impl FnMut(Code, &[u8]),
+        mut hear: impl FnMut(Code, &[u8]),
     ) -> Finished {
-        let started = Instant::now();
-        let steps = plan.as_ref().map_or(0, |plan| plan.steps);
-        let mut record = self.blank(spec, binary, steps);
-        let mut heard = None;
-        match plan {
-            Err(reason) => record.reason = reason,
-            Ok(plan) => {
-                describe(&mut record, &plan, self);
-                heard = self.run_plan(&plan, &mut record, started, hear);
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(reason) => {
+                let record = Record { reason, ..self.blank(spec, binary, 0) };
+                return self.finish(record, spec, binary, None);
             }
+        };
+        let mut attempt = || {
+            let started = Instant::now();
+            let mut record = self.blank(spec, binary, plan.steps);
+            describe(&mut record, &plan, self);
+            let heard = self.run_plan(&plan, &mut record, started, &mut hear);
+            (record, heard)
+        };
+        let (mut record, mut heard) = attempt();
+        let is_stale = |run: &Run| is_stale_breakpoint(&String::from_utf8_lossy(&run.console));
+        if plan.mode == Mode::Tcg && heard.as_ref().is_some_and(is_stale) {
+            let note = format!("{}: {STALE_BREAKPOINT}", record.reason);
+            (record, heard) = attempt();
+            record.notes.push(note);
         }
         self.finish(record, spec, binary, heard)
     }

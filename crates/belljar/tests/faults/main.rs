@@ -11,7 +11,7 @@ mod support;
 use belljar::Spec;
 use belljar::host::Options;
 use belljar_guest::channel::{AGENT_LOG, Code, PROCESS_LOG};
-use belljar_record::{Outcome, Reason};
+use belljar_record::{Outcome, Reason, Record};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -97,6 +97,25 @@ fn a_kernel_panic_is_told_with_the_console() {
     );
     let console = &finished.record.console.text;
     assert!(console.contains("Kernel panic - not syncing: sysrq triggered crash"), "{console}");
+}
+
+/// A fault of QEMU's threads: once more, and the record says so. In `det` there is one thread.
+#[test]
+fn a_stale_breakpoint_is_tried_again() {
+    let spec = spec("falls_over_a_stale_breakpoint");
+    for (mode, is_tried_again) in [("tcg", true), ("det", false)] {
+        let finished = run(&Spec { mode: Some(mode.to_owned()), ..spec.clone() });
+        let Record { reason, notes, .. } = &finished.record;
+        assert!(
+            matches!(reason, Reason::KernelOops { message } if message.contains("int3")),
+            "{reason}"
+        );
+        assert_eq!(
+            notes.iter().any(|note| note.contains("was run again")),
+            is_tried_again,
+            "{notes:?}"
+        );
+    }
 }
 
 #[test]

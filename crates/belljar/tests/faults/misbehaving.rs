@@ -130,6 +130,16 @@ fn panics_the_kernel() -> Result {
     Ok(())
 }
 
+/// What a kernel says when QEMU lets it run into a breakpoint that is no longer there.
+#[belljar::test(ignore = "run by another test")]
+fn falls_over_a_stale_breakpoint() -> Result {
+    for line in ["Oops: int3: 0000 [#1] SMP", "Code: e8 c8 e5 05 00 0f <1f> 44 00 00"] {
+        fs::write("/dev/kmsg", format!("<0>{line}"))?;
+    }
+    fs::write("/proc/sysrq-trigger", "c")?;
+    Ok(())
+}
+
 #[belljar::test(ignore = "run by another test")]
 fn switches_the_machine_off() -> Result {
     fs::write("/proc/sysrq-trigger", "o")?;
