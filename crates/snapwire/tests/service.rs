@@ -512,7 +512,7 @@ fn a_server_stops_whatever_its_clients_do() {
         let _idle = ready::<Increment>(&place, &client_config(profile));
         thread::scope(|scope| {
             let calls = scope.spawn(move || while busy.call(1).is_ok() {});
-            thread::sleep(Duration::from_millis(20));
+            until("calls", || server.status().requests_total > 10);
             server.stop();
             calls.join().unwrap();
         });
