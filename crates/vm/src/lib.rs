@@ -39,6 +39,7 @@ mod engine;
 mod error;
 mod fork;
 mod frame;
+mod host_cpu;
 mod machine;
 mod memory;
 mod mode;

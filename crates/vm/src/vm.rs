@@ -3,6 +3,7 @@
 use crate::channel::{Channel, LogReader};
 use crate::clock;
 use crate::error::Error;
+use crate::host_cpu::HostCpu;
 use crate::machine::{DET_ROUND, DET_SHIFT, Machine};
 use crate::memory::GuestMemory;
 use crate::mode::Mode;
@@ -31,6 +32,9 @@ pub(crate) struct Vm {
     memory: GuestMemory,
     freezes: u32,
     cancelled: Arc<AtomicBool>,
+    is_det: bool,
+    /// Where a `det` machine runs, while it does.
+    host_cpu: Option<HostCpu>,
 }
 
 /// How a running machine came to a stop.
@@ -68,7 +72,7 @@ impl Vm {
         // QEMU has read it by the time it answers.
         let _ = fs::remove_file(initrd);
         let vm = Vm::attach(process, machine, directory)?;
-        if machine.mode() == Mode::Det {
+        if vm.is_det {
             vm.channel().set_round(DET_ROUND)?;
         }
         Ok(vm)
@@ -115,7 +119,8 @@ impl Vm {
     fn attach(process: QemuProcess, machine: &Machine, directory: &Path) -> Result<Vm, Error> {
         let memory = GuestMemory::attach(process.id(), &machine.memory_files(directory))?;
         let freezes = Channel(&memory).freezes()?;
-        Ok(Vm { process, memory, freezes, cancelled: Arc::default() })
+        let is_det = machine.mode() == Mode::Det;
+        Ok(Vm { process, memory, freezes, cancelled: Arc::default(), is_det, host_cpu: None })
     }
 
     /// Saves the devices of a frozen machine to `directory`, whose memory files the
@@ -202,6 +207,12 @@ impl Vm {
     /// Lets the machine run.
     pub(crate) fn resume(&mut self) -> Result<(), Error> {
         self.channel().set_go(self.freezes)?;
+        if self.is_det && self.host_cpu.is_none() {
+            let cannot = |error| Error::io("keep QEMU on one CPU of the host", error);
+            let place = HostCpu::take().map_err(cannot)?;
+            place.keep(self.process.id()).map_err(cannot)?;
+            self.host_cpu = Some(place);
+        }
         self.process.resume()
     }
 
@@ -221,6 +232,7 @@ impl Vm {
                 Woken::Stopped => match self.channel().frozen(self.freezes)? {
                     Some((state, freezes)) => {
                         self.freezes = freezes;
+                        self.host_cpu = None;
                         return Ok(Halt::Frozen(state));
                     }
                     // The kernel's own panic notifier writes to the same port.
