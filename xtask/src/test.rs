@@ -5,7 +5,7 @@ use crate::program::{cargo, output, shown, succeeds, target_dir};
 use crate::say;
 use crate::setup::{self, Scope};
 use crate::tally::{Libtest, NO_VM, Tally};
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde_json::Value;
 use std::env;
 use std::fs;
@@ -107,6 +107,9 @@ fn nextest(tally: &mut Tally, no_vm: bool, args: &[&str]) -> Result<()> {
 
 /// Runs tests with `cargo test`.
 fn plain(tally: &mut Tally, no_vm: bool, args: &[&str]) -> Result<()> {
+    // Some tests run examples, which cargo leaves out where targets are named.
+    let examples = ["build", "--workspace", "--examples"];
+    ensure!(cargo(examples).status()?.success(), "`{}` failed", shown(&cargo(examples)));
     let targets = ["test", "--no-fail-fast", "--lib", "--bins", "--tests"];
     if !no_vm {
         return libtest(tally, &[targets.as_slice(), workspace(args), args].concat());
