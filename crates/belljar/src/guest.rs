@@ -77,8 +77,9 @@ fn serve(seat: Seat) -> ! {
     catch_panics();
     rehearse();
     let ready = play::attach_for_template(&CASES);
+    let mut bytes = seat.wait();
     let (request, case) = loop {
-        let Some(request) = Request::decode(&seat.wait()) else {
+        let Some(request) = Request::decode(&bytes) else {
             give_up(format_args!("the host's request makes no sense"));
         };
         if let Err(error) = prepare(&seat, &request) {
@@ -88,6 +89,7 @@ fn serve(seat: Seat) -> ! {
             // The emulator has translated the way here; now that of a tick and a wake-up.
             rehearse();
             thread::sleep(Duration::from_millis(6));
+            bytes = seat.wait_again();
             continue;
         }
         match CASES.iter().find(|case| case.test() == request.test) {

@@ -62,7 +62,10 @@ impl Seat {
         // SAFETY: the agent opened the descriptor for this process; nothing else owns it.
         let timer = unsafe { File::from_raw_fd(fd) };
         sys::close_on_exec(timer.as_raw_fd()).map_err(SeatError)?;
-        // Opened now: a fork need not look the path up.
+        // Now, so that a fork need not: the pages of the code, the page that the clock is read
+        // from, the path.
+        sys::map_code();
+        let _ = sys::monotonic_ns();
         let urandom = File::options().write(true).open("/dev/urandom").map_err(SeatError)?;
         Ok(Some(Seat { region, log: Mutex::new(region.process_log()), timer, urandom }))
     }
@@ -71,6 +74,13 @@ impl Seat {
     /// one. The machine is frozen in between; a template may be taken of it.
     pub fn wait(&self) -> Vec<u8> {
         self.region.freeze_at_rest(State::Waiting);
+        self.region.request()
+    }
+
+    /// [`Seat::wait`] once more, in a machine that is not `det`: no template is made of it now, so
+    /// it may be frozen whatever its other CPUs are at.
+    pub fn wait_again(&self) -> Vec<u8> {
+        self.region.freeze(State::Waiting);
         self.region.request()
     }
 
