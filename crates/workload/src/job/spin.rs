@@ -15,8 +15,8 @@ pub(super) struct SpinWait;
 impl Job for SpinWait {
     fn work(&self, hand: &mut Hand<'_>) -> Outcome {
         while hand.goes_on() {
-            hand.spin(1024);
-            hand.did(1);
+            hand.spin(4096);
+            hand.did(4);
         }
         Ok(())
     }
