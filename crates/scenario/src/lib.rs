@@ -96,6 +96,7 @@ pub use problem::{Item, Problem, Site};
 pub use scenario::{Backdrop, Scenario};
 pub use step::{Hold, Step};
 pub use work::{
-    AluWidth, Custom, Futex, Reap, SchbenchParameters, TaobenchParameters, Toil, Work, WorkPhase,
+    AluWidth, Custom, Futex, Pace, Reap, SchbenchParameters, TaobenchParameters, Toil, Work,
+    WorkPhase, Worker,
 };
 pub use workers::{Count, Workers};

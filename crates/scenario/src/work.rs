@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Policy, time};
 
-pub use custom::{Custom, Toil};
+pub use custom::{Custom, Pace, Toil, Worker};
 pub use parameters::{AluWidth, Futex, Reap, SchbenchParameters, TaobenchParameters, WorkPhase};
 
 /// What a worker does, over and over, until it is stopped.

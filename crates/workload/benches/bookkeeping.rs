@@ -31,8 +31,7 @@ fn yielding() {
 }
 
 /// Nanoseconds of a round without and with bookkeeping, and their ratio.
-fn measure(toil: &mut dyn Toil, rounds: u64, round: fn()) -> (f64, f64, f64) {
-    let round = black_box(round);
+fn measure(toil: &mut Toil<'_>, rounds: u64, round: impl Fn()) -> (f64, f64, f64) {
     let mut plain = Vec::with_capacity(RUNS);
     let mut counted = Vec::with_capacity(RUNS);
     for _ in 0..RUNS {
@@ -44,7 +43,7 @@ fn measure(toil: &mut dyn Toil, rounds: u64, round: fn()) -> (f64, f64, f64) {
         }
         let between = toil.now_ns();
         let mut left = rounds;
-        while toil.goes_on() && left > 0 {
+        while toil.goes_on() && black_box(left) > 0 {
             round();
             toil.did(1);
             left -= 1;
@@ -62,12 +61,11 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn report(toil: &mut dyn Toil, json: bool) {
+fn report(toil: &mut Toil<'_>, json: bool) {
     let mut lines = Vec::new();
-    for (name, rounds, round) in
-        [("spin", 400, arithmetic as fn()), ("yield", 1_000, yielding as fn())]
+    for (name, (plain_ns, counted_ns, ratio)) in
+        [("spin", measure(toil, 400, arithmetic)), ("yield", measure(toil, 1_000, yielding))]
     {
-        let (plain_ns, counted_ns, ratio) = measure(toil, rounds, round);
         lines.push(if json {
             format!(
                 "{{\"round\":\"{name}\",\"plain_ns\":{plain_ns:.2},\"counted_ns\":{counted_ns:.2},\

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
-use belljar_scenario::{GroupSize, Toil, Work, Workers};
+use belljar_scenario::{GroupSize, Pace, Toil, Work, Worker, Workers};
 use belljar_topology::{CpuSet, Topology};
 use snapwire::Endpoint;
 
@@ -88,14 +88,11 @@ pub(crate) struct Hand<'a> {
     pub(crate) rng: fastrand::Rng,
     /// `schedstat` of the thread, and of those that it started.
     statistics: Vec<File>,
-    rounds: u64,
+    pace: Pace,
     /// Spins that do not make a unit yet.
     spins: u64,
-    /// Rounds until the next checkpoint, and from the last.
-    left: u64,
+    /// Rounds from the last checkpoint to the next.
     stride: u64,
-    /// Whether to give up the CPU's turn after each round.
-    takes_turns: bool,
     /// The last checkpoint; the rounds at that time.
     checked_ns: u64,
     checked_rounds: u64,
@@ -124,12 +121,14 @@ impl<'a> Hand<'a> {
             index,
             rng: fastrand::Rng::with_seed(worker_seed(brief.seed, index)),
             statistics: vec![File::open("/proc/thread-self/schedstat")?],
-            rounds: 0,
+            pace: Pace {
+                left: 1,
+                rounds: 0,
+                // Spins come with hints of their own.
+                hints: brief.takes_turns && brief.workers.work != Work::SpinWait,
+            },
             spins: 0,
-            left: 1,
             stride: 1,
-            // Each round of spins ends with a hint of its own.
-            takes_turns: brief.takes_turns && brief.workers.work != Work::SpinWait,
             checked_ns: 0,
             checked_rounds: 0,
             last_ns: 0,
@@ -180,19 +179,30 @@ impl<'a> Hand<'a> {
     /// Whether to begin another round. Now and then this is a checkpoint.
     #[inline]
     pub(crate) fn goes_on(&mut self) -> bool {
-        if self.takes_turns {
+        if self.pace.hints {
             std::hint::spin_loop();
         }
-        self.left -= 1;
-        if self.left == 0 {
-            self.checkpoint();
-            if self.is_told_to_stop() {
-                // Whoever asks next, in an outer loop, shall hear it too.
-                self.left = 1;
-                return false;
-            }
+        self.pace.left -= 1;
+        self.pace.left > 0 || self.arrives()
+    }
+
+    /// A checkpoint that was due; whether to go on.
+    fn arrives(&mut self) -> bool {
+        self.checkpoint();
+        let goes_on = !self.is_told_to_stop();
+        if !goes_on {
+            // Whoever asks next, in an outer loop, shall hear it too.
+            self.pace.left = 1;
         }
-        true
+        goes_on
+    }
+
+    /// Has the test's own function do the work.
+    pub(crate) fn toil(&mut self, run: fn(&mut Toil<'_>)) {
+        let (pace, slot) = (self.pace, self.slot);
+        let mut toil = Toil::new(self, &slot.units, pace);
+        run(&mut toil);
+        self.pace = toil.into_pace();
     }
 
     /// Whether to stop; to be asked before each wait and after each wait that a signal may have ended.
@@ -204,7 +214,7 @@ impl<'a> Hand<'a> {
     #[inline]
     pub(crate) fn did(&mut self, units: u64) {
         self.did_part(units);
-        self.rounds += 1;
+        self.pace.rounds += 1;
     }
 
     /// Counts units of work within a round.
@@ -298,7 +308,7 @@ impl<'a> Hand<'a> {
         self.slot.last_ns.store(self.last_ns, Relaxed);
         self.slot.waits.store(false, Relaxed);
         if self.last_ns - self.checked_ns >= PACE_NS {
-            self.left = 1;
+            self.pace.left = 1;
         }
         result
     }
@@ -392,7 +402,7 @@ impl<'a> Hand<'a> {
 
     /// Counts units that the worker's own threads have done so far, and has them seen.
     pub(crate) fn threads_did(&mut self, units: u64) {
-        self.rounds = units;
+        self.pace.rounds = units;
         self.slot.units.store(units, Relaxed);
     }
 
@@ -437,8 +447,8 @@ impl<'a> Hand<'a> {
             self.moved(cpu, now);
         }
         slot.last_ns.store(now, Relaxed);
-        slot.iterations.store(self.rounds, Relaxed);
-        let (took, rounds) = (now - self.checked_ns, self.rounds - self.checked_rounds);
+        slot.iterations.store(self.pace.rounds, Relaxed);
+        let (took, rounds) = (now - self.checked_ns, self.pace.rounds - self.checked_rounds);
         if let Some(cost) = took.checked_div(rounds)
             && !self.has_threads()
         {
@@ -450,8 +460,8 @@ impl<'a> Hand<'a> {
         }
         let fitting = self.stride.saturating_mul(PACE_NS) / took.max(1);
         self.stride = fitting.clamp(1, (self.stride * 2).min(PACE_MAX));
-        self.left = self.stride;
-        (self.checked_ns, self.checked_rounds, self.last_ns) = (now, self.rounds, now);
+        self.pace.left = self.stride;
+        (self.checked_ns, self.checked_rounds, self.last_ns) = (now, self.pace.rounds, now);
     }
 
     /// A gap ended now: keeps it if it is the longest, or the longest in this hold.
@@ -590,13 +600,12 @@ impl Team {
     }
 }
 
-impl Toil for Hand<'_> {
-    fn goes_on(&mut self) -> bool {
-        Hand::goes_on(self)
-    }
-
-    fn did(&mut self, units: u64) {
-        Hand::did(self, units);
+impl Worker for Hand<'_> {
+    fn arrive(&mut self, pace: &mut Pace) -> bool {
+        self.pace = *pace;
+        let goes_on = self.arrives();
+        *pace = self.pace;
+        goes_on
     }
 
     fn woke_after_ns(&mut self, latency_ns: u64) {

@@ -8,7 +8,7 @@ use crate::Policy;
 impl Work {
     /// The test's own work.
     #[must_use]
-    pub fn custom(name: &str, run: fn(&mut dyn Toil)) -> Self {
+    pub fn custom(name: &str, run: fn(&mut Toil<'_>)) -> Self {
         Self::Custom(Custom { name: name.to_owned(), run: Some(run) })
     }
 

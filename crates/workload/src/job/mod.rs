@@ -35,11 +35,11 @@ pub(crate) trait Job: Sync {
 }
 
 /// The test's own function.
-struct Own(fn(&mut dyn Toil));
+struct Own(fn(&mut Toil<'_>));
 
 impl Job for Own {
     fn work(&self, hand: &mut Hand<'_>) -> Outcome {
-        (self.0)(hand);
+        hand.toil(self.0);
         Ok(())
     }
 }
