@@ -1,7 +1,9 @@
 //! One connection, from the handshake to its end.
 
 use crate::buffer::Buffer;
-use crate::codec::{Batch, Chunk, Fault, HEADER_LEN, Header, Hello, Kind, Limit, Malformed};
+use crate::codec::{
+    Batch, Chunk, Fault, HEADER_LEN, Header, Hello, Kind, Limit, Malformed, Status,
+};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::handshake::{self, Offer, Terms};
@@ -41,6 +43,8 @@ pub struct Session {
     stash: VecDeque<(Header, Buffer)>,
     /// How long the rest of a message may take once its start is there.
     stall: Option<Duration>,
+    /// The last message said that something was not done.
+    refused: bool,
     over: bool,
 }
 
@@ -76,6 +80,7 @@ impl Session {
             in_flight: HashSet::new(),
             stash: VecDeque::new(),
             stall: None,
+            refused: false,
             over: false,
         }
     }
@@ -83,6 +88,18 @@ impl Session {
     /// Bounds the time from the first packet of a message to its last.
     pub(crate) fn set_stall(&mut self, stall: Duration) {
         self.stall = Some(stall);
+    }
+
+    /// Before a server ends the session, gives a client that looks at nothing but shared memory the
+    /// time to read its answer. One that was refused something goes by itself.
+    pub(crate) fn linger(&mut self) {
+        let is_there = self.socket.is_shut() || self.socket.is_quiet();
+        if let Some(lanes) = &mut self.lanes
+            && is_there
+            && !self.refused
+        {
+            lanes.linger();
+        }
     }
 
     /// What was agreed.
@@ -162,6 +179,7 @@ impl Session {
             return Err(Error::DuplicateMessageId(header.message_id));
         }
         let header = Header { payload_len: payload.len() as u32, ..*header };
+        self.refused = header.status != Status::OK;
         let sent = self.put(&header, payload, patience);
         if sent.is_err() {
             self.end();
@@ -294,7 +312,8 @@ impl Drop for Session {
     fn drop(&mut self) {
         // The peer may sleep in shared memory and must look at the socket.
         self.socket.shutdown(rustix::net::Shutdown::Both);
-        if let Some(lanes) = &self.lanes {
+        if let Some(lanes) = &mut self.lanes {
+            lanes.say_goodbye();
             lanes.wake_all();
         }
     }

@@ -104,8 +104,11 @@ fn offer(profile: u32) -> Offer {
 }
 
 fn incrementer(endpoint: &Endpoint, profile: u32) -> Server {
-    let config = ServerConfig { offer: offer(profile), ..ServerConfig::default() };
-    Server::start::<Increment>(endpoint, &config, |number, reply| {
+    serving(endpoint, &ServerConfig { offer: offer(profile), ..ServerConfig::default() })
+}
+
+fn serving(endpoint: &Endpoint, config: &ServerConfig) -> Server {
+    Server::start::<Increment>(endpoint, config, |number, reply| {
         reply.set(number + 1);
         Ok(())
     })
@@ -247,6 +250,69 @@ fn a_foreign_client_is_served_in_shared_memory() {
     refusal[14] = 1;
     assert_eq!(take(&file, &responses, 6), refusal);
     assert_eq!(get(&client), [0u8; 0]);
+}
+
+/// A client that looks at nothing but the region, as netipc's do, and has been answered so often.
+fn asker(endpoint: &Endpoint, answers: u64) -> (OwnedFd, File, Area) {
+    let socket = join(&endpoint.socket_path());
+    put(&socket, &hello(BASELINE | SHM_HYBRID, 1024, 65536, 0x0123_4567_89ab_cdef));
+    assert_eq!(read_ack(&get(&socket)).0, 0);
+    let path = endpoint.run_dir().join("svc-0000000000000001.ipcshm");
+    let file = File::options().read(true).write(true).open(path).unwrap();
+    let responses = Area { seq: 40, len: 52, signal: 60, area: 1152 };
+    for seq in 1..=answers {
+        publish(&file, &REQUESTS, seq, &message(1, 0, 1, 1, seq, &seq.to_le_bytes()));
+        let answer = message(2, 0, 1, 1, seq, &(seq + 1).to_le_bytes());
+        assert_eq!(take(&file, &responses, seq), answer);
+    }
+    (socket, file, responses)
+}
+
+/// The empty message at which such a client lets go, when the server has ended the session.
+fn assert_goodbye(file: &File, responses: &Area, seq: u64) {
+    assert_eq!(take(file, responses, seq), [0u8; 0]);
+    let mut signal = [0; 4];
+    file.read_exact_at(&mut signal, responses.signal).unwrap();
+    assert_eq!(u64::from(u32::from_le_bytes(signal)), seq, "and it is woken");
+}
+
+#[test]
+fn a_foreign_client_is_told_in_shared_memory_that_its_session_is_over() {
+    let idle = Duration::from_millis(300);
+    let config = ServerConfig { offer: offer(SHM_HYBRID), idle, ..ServerConfig::default() };
+    for answers in [0, 3] {
+        let (_directory, endpoint) = place();
+        let server = serving(&endpoint, &config);
+        let (socket, file, responses) = asker(&endpoint, answers);
+        assert_goodbye(&file, &responses, answers + 1);
+        assert_eq!(get(&socket), [0u8; 0], "it was idle for too long");
+        drop(server);
+    }
+    for answers in [0, 3] {
+        let (_directory, endpoint) = place();
+        let server = incrementer(&endpoint, SHM_HYBRID);
+        let (socket, file, responses) = asker(&endpoint, answers);
+        server.stop();
+        assert_goodbye(&file, &responses, answers + 1);
+        assert_eq!(get(&socket), [0u8; 0], "the server has stopped");
+    }
+    // A request that is none gets no answer, and is not waited for.
+    let (_directory, endpoint) = place();
+    let _server = incrementer(&endpoint, SHM_HYBRID);
+    let (socket, file, responses) = asker(&endpoint, 1);
+    publish(&file, &REQUESTS, 2, &message(2, 0, 1, 1, 2, &2u64.to_le_bytes()));
+    assert_goodbye(&file, &responses, 2);
+    assert_eq!(get(&socket), [0u8; 0]);
+    // A refusal is not overwritten by what comes after it.
+    let (_directory, endpoint) = place();
+    let _server = incrementer(&endpoint, SHM_HYBRID);
+    let (socket, file, responses) = asker(&endpoint, 1);
+    publish(&file, &REQUESTS, 2, &message(1, 0, 1, 1, 2, &[0; 7]));
+    assert_eq!(get(&socket), [0u8; 0]);
+    thread::sleep(Duration::from_millis(300));
+    let mut refusal = header(2, 0, 1, 0, 1, 2);
+    refusal[14] = 1;
+    assert_eq!(take(&file, &responses, 2), refusal);
 }
 
 /// Serves one client by hand, and hands it the session's socket after the handshake.

@@ -96,6 +96,7 @@ pub(crate) fn serve<S: Service>(shared: &Shared, mut session: Session, handler: 
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
     let mut worker = Worker { shared, handler, request: Buffer::new(), response: Buffer::new() };
     while worker.answer_one(&mut session).is_ok() {}
+    session.linger();
 }
 
 struct Worker<'a, H> {

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 const ATTACH_EVERY: Duration = Duration::from_millis(5);
 /// For how long.
 const ATTACH_MAX: Duration = Duration::from_secs(5);
+/// A client that waits for an answer has read it after so long, unless it is kept from running.
+const READ_MAX: Duration = Duration::from_millis(200);
 
 /// One end of a region.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub(crate) struct Lanes {
     received: u64,
     /// The number of the last message sent.
     sent: u64,
+    /// Since when the next message is awaited, once that took a sleep.
+    idle_since: Option<Instant>,
     spinner: Spinner,
 }
 
@@ -74,7 +78,8 @@ impl Lanes {
         let received = region.lane(inbound).last().0;
         let sent = region.lane(outbound).last().0;
         let region = Arc::new(region);
-        Lanes { region, inbound, outbound, received, sent, spinner: Spinner::default() }
+        let spinner = Spinner::default();
+        Lanes { region, inbound, outbound, received, sent, idle_since: None, spinner }
     }
 
     /// The region, for whoever wakes the readers from another thread.
@@ -85,6 +90,42 @@ impl Lanes {
     /// Makes whoever sleeps look around.
     pub(crate) fn wake_all(&self) {
         self.region.wake_all();
+    }
+
+    /// Gives a client the time to read its answer, before [`Lanes::say_goodbye`].
+    pub(crate) fn linger(&mut self) {
+        self.idle_since.get_or_insert_with(Instant::now);
+        while self.says_goodbye() && !self.is_read() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Publishes an empty message, unless one is there that may not have been read.
+    ///
+    /// netipc's clients look at nothing but the region while they wait for an answer: when the
+    /// session is over they would wait for all of their time. An empty message is malformed for
+    /// them, so they let go of the session, connect again and ask again.
+    pub(crate) fn say_goodbye(&mut self) {
+        if self.says_goodbye() && self.is_read() {
+            self.sent = self.sent.wrapping_add(1);
+            let lane = self.region.lane(self.outbound);
+            if lane.publish(self.sent, 0) {
+                wake(lane);
+            }
+        }
+    }
+
+    /// Peers that know the profile with waiters look at the socket as well.
+    fn says_goodbye(&self) -> bool {
+        self.outbound == Way::Response && self.region.lane(self.outbound).waiting.is_none()
+    }
+
+    /// Whether the client has read the last answer: it has asked again, or there was none, or it was
+    /// given the time.
+    fn is_read(&self) -> bool {
+        let asked = self.region.lane(self.inbound).last().0;
+        let long_ago = |since: Instant| since.elapsed() >= READ_MAX;
+        self.sent == 0 || asked != self.sent || self.idle_since.is_some_and(long_ago)
     }
 
     /// Publishes a message.
@@ -119,7 +160,7 @@ impl Lanes {
             Err(error @ (Error::Timeout | Error::Aborted)) => return Err((error, false)),
             Err(error) => return Err((error, true)),
         }
-        self.take(buffer, limit).map_err(|error| (error, true))
+        self.take(buffer, socket, limit).map_err(|error| (error, true))
     }
 
     #[inline]
@@ -138,6 +179,7 @@ impl Lanes {
             Spun::Ready => return Ok(()),
             Spun::Sleep { began, nap } => (began, nap),
         };
+        self.idle_since.get_or_insert(began);
         patience.start();
         // A peer that went while this one was spinning has woken nobody.
         if !socket.is_quiet() && !is_published() {
@@ -162,15 +204,25 @@ impl Lanes {
 
     /// Copies the message out, and makes sure that it is the one that was announced.
     #[inline]
-    fn take(&mut self, buffer: &mut Buffer, limit: Limit) -> Result<Header, Error> {
+    fn take(
+        &mut self,
+        buffer: &mut Buffer,
+        socket: &Socket,
+        limit: Limit,
+    ) -> Result<Header, Error> {
         // Who has written this has read what was written before.
         self.region.expect_to_write(self.outbound);
+        self.idle_since = None;
         let lane = self.region.lane(self.inbound);
         let last @ (seq, len) = lane.last();
         if seq != self.received.wrapping_add(1) {
             return Err(Error::Protocol("a message was overwritten before it was read"));
         }
         self.received = seq;
+        if len == 0 && !socket.is_quiet() {
+            // It was a goodbye.
+            return Err(Error::Disconnected);
+        }
         let (len, capacity) = (len as usize, self.region.capacity(self.inbound));
         if len > capacity {
             let (found, limit) = (len as u64, capacity as u64);

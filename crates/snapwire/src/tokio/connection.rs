@@ -37,7 +37,7 @@ enum Transport {
         socket: Arc<AsyncFd<Wire>>,
         reader: JoinHandle<()>,
         /// It ends the connection when it is dropped.
-        _session: Session,
+        _session: Box<Session>,
     },
     Memory {
         requests: Sender<(Header, Arc<Vec<u8>>)>,
@@ -81,7 +81,7 @@ impl Connection {
         let socket = socket.map_err(|error| Error::link("watch", io::Error::from(error)))?;
         let socket = Arc::new(socket);
         let reader = ::tokio::spawn(read(Arc::clone(&socket), terms, sender));
-        let transport = Transport::Socket { socket, reader, _session: session };
+        let transport = Transport::Socket { socket, reader, _session: Box::new(session) };
         Ok(Connection { terms, received, transport })
     }
 
