@@ -416,15 +416,14 @@ fn a_message_that_was_skipped_in_shared_memory() {
     let place = Place::new();
     let offer = only(Profiles::SHM_HYBRID);
     let mut listener = Listener::bind(&place.endpoint, &offer).unwrap();
-    let mut server = thread::scope(|scope| {
+    let (_client, mut server) = thread::scope(|scope| {
         let client = scope.spawn(|| Session::connect(&place.endpoint, &offer, &mut patience()));
         let server = listener.accept(&mut patience()).unwrap();
-        let client = client.join().unwrap().unwrap();
-        let path = place.endpoint.region_path(client.terms().session);
-        let file = std::fs::File::options().write(true).open(path).unwrap();
-        file.write_all_at(&2u64.to_ne_bytes(), 32).unwrap();
-        server
+        (client.join().unwrap().unwrap(), server)
     });
+    let path = place.endpoint.region_path(server.terms().session);
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.write_all_at(&2u64.to_ne_bytes(), 32).unwrap();
     let error = server.recv(&mut Buffer::new(), &mut patience()).unwrap_err();
     assert!(matches!(error, Error::Protocol(_)), "{error}");
     assert!(server.is_over());

@@ -9,7 +9,7 @@ use rustix::net::{
     connect, listen, recv, send, socket_with,
 };
 use snapwire::codec::{Limit, Profiles};
-use snapwire::{Client, ClientConfig, Endpoint, Increment, Offer, Server, ServerConfig};
+use snapwire::{Client, ClientConfig, Endpoint, Error, Increment, Offer, Server, ServerConfig};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -375,10 +375,8 @@ fn a_foreign_server_is_called_over_the_socket() {
     });
 }
 
-#[test]
-fn a_foreign_server_is_called_in_shared_memory() {
-    let (_directory, endpoint) = place();
-    let path = endpoint.socket_path();
+/// The region of session 5, made by hand, and its responses.
+fn region_by_hand(endpoint: &Endpoint) -> (File, Area) {
     let region = endpoint.run_dir().join("svc-0000000000000005.ipcshm");
     // The request area as the contract rounds it; the client must believe the header, not compute.
     let (request_capacity, response_at) = (16448u32, 64 + 16448u32);
@@ -393,6 +391,14 @@ fn a_foreign_server_is_called_in_shared_memory() {
     head.resize((response_at + 4160) as usize, 0);
     file.write_all_at(&head, 0).unwrap();
     let responses = Area { seq: 40, len: 52, signal: 60, area: response_at.into() };
+    (file, responses)
+}
+
+#[test]
+fn a_foreign_server_is_called_in_shared_memory() {
+    let (_directory, endpoint) = place();
+    let path = endpoint.socket_path();
+    let (file, responses) = region_by_hand(&endpoint);
     thread::scope(|scope| {
         scope.spawn(|| {
             serve_by_hand(&path, SHM_HYBRID, |client| {
@@ -404,6 +410,7 @@ fn a_foreign_server_is_called_in_shared_memory() {
                     publish(&file, &responses, seq, &answer);
                 }
                 assert_eq!(get(&client), [0u8; 0], "the socket tells that the client has gone");
+                assert_goodbye(&file, &REQUESTS, 4);
             });
         });
         let mut client = ready(&endpoint, SHM_HYBRID);
@@ -412,5 +419,25 @@ fn a_foreign_server_is_called_in_shared_memory() {
             assert_eq!(client.call(number).unwrap(), number + 1);
         }
     });
+    let region = endpoint.run_dir().join("svc-0000000000000005.ipcshm");
     assert!(region.exists(), "a region is its server's to remove");
+}
+
+#[test]
+fn a_request_that_a_foreign_server_may_not_have_read_stays() {
+    let (_directory, endpoint) = place();
+    let path = endpoint.socket_path();
+    let (file, _) = region_by_hand(&endpoint);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            serve_by_hand(&path, SHM_HYBRID, |client| {
+                assert_eq!(get(&client), [0u8; 0], "the client has lost patience");
+                thread::sleep(Duration::from_millis(100));
+                assert_eq!(take(&file, &REQUESTS, 1)[32..], 9u64.to_le_bytes());
+            });
+        });
+        let mut client = ready(&endpoint, SHM_HYBRID);
+        let late = client.call_within(9, Duration::from_millis(50));
+        assert!(matches!(late, Err(Error::Timeout)), "{late:?}");
+    });
 }

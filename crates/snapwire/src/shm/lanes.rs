@@ -102,9 +102,11 @@ impl Lanes {
 
     /// Publishes an empty message, unless one is there that may not have been read.
     ///
-    /// netipc's clients look at nothing but the region while they wait for an answer: when the
-    /// session is over they would wait for all of their time. An empty message is malformed for
-    /// them, so they let go of the session, connect again and ask again.
+    /// Some of netipc's ends look at nothing but the region while they wait: clients in all languages
+    /// for an answer, servers in Rust and Go for a request. When the session is over, such a client
+    /// would wait for all of its time, and such a server would never have its worker back. An empty
+    /// message is malformed for them, so they let go of the session; clients connect again and ask
+    /// again.
     pub(crate) fn say_goodbye(&mut self) {
         if self.says_goodbye() && self.is_read() {
             self.sent = self.sent.wrapping_add(1);
@@ -117,15 +119,21 @@ impl Lanes {
 
     /// Peers that know the profile with waiters look at the socket as well.
     fn says_goodbye(&self) -> bool {
-        self.outbound == Way::Response && self.region.lane(self.outbound).waiting.is_none()
+        self.region.lane(self.outbound).waiting.is_none()
     }
 
-    /// Whether the client has read the last answer: it has asked again, or there was none, or it was
-    /// given the time.
+    /// Whether the peer has read the last message, as far as anybody can tell.
     fn is_read(&self) -> bool {
-        let asked = self.region.lane(self.inbound).last().0;
-        let long_ago = |since: Instant| since.elapsed() >= READ_MAX;
-        self.sent == 0 || asked != self.sent || self.idle_since.is_some_and(long_ago)
+        let theirs = self.region.lane(self.inbound).last().0;
+        match self.outbound {
+            // It is answered.
+            Way::Request => theirs == self.sent,
+            // The client has asked again, or there was no answer yet, or it was given the time.
+            Way::Response => {
+                let long_ago = |since: Instant| since.elapsed() >= READ_MAX;
+                theirs != self.sent || self.sent == 0 || self.idle_since.is_some_and(long_ago)
+            }
+        }
     }
 
     /// Publishes a message.
