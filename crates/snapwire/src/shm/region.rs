@@ -152,10 +152,7 @@ struct RegionHeader {
 impl RegionHeader {
     fn decode(bytes: &[u8; REGION_HEADER_LEN]) -> Result<RegionHeader, RegionProblem> {
         let u16_at = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
-        let u32_at = |at: usize| {
-            u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-        };
-        if u32_at(0) != MAGIC {
+        if !bytes.starts_with(&MAGIC.to_ne_bytes()) {
             return Err(RegionProblem::BadMagic);
         }
         if u16_at(4) != VERSION {
@@ -164,7 +161,15 @@ impl RegionHeader {
         if usize::from(u16_at(6)) != REGION_HEADER_LEN {
             return Err(RegionProblem::BadHeader);
         }
-        Ok(RegionHeader {
+        Ok(RegionHeader::read(bytes))
+    }
+
+    /// What stands after magic number, version and length, unchecked.
+    fn read(bytes: &[u8; REGION_HEADER_LEN]) -> RegionHeader {
+        let u32_at = |at: usize| {
+            u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        RegionHeader {
             owner_pid: u32_at(8).cast_signed(),
             generation: u32_at(12),
             layout: Layout {
@@ -173,7 +178,7 @@ impl RegionHeader {
                 response_at: u32_at(24),
                 response_capacity: u32_at(28),
             },
-        })
+        }
     }
 
     /// The first 32 bytes.
@@ -435,8 +440,10 @@ fn reclaim(directory: BorrowedFd<'_>, name: &str) -> bool {
     };
     let mut bytes = [0; REGION_HEADER_LEN];
     let is_region = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-        && rustix::io::pread(&file, &mut bytes, 0) == Ok(REGION_HEADER_LEN);
-    let is_live = is_region && RegionHeader::decode(&bytes).is_ok_and(|header| header.is_live());
+        && rustix::io::pread(&file, &mut bytes, 0) == Ok(REGION_HEADER_LEN)
+        && bytes.starts_with(&MAGIC.to_ne_bytes());
+    // A live owner's, whatever its version: what comes after the magic number is read as ours.
+    let is_live = is_region && RegionHeader::read(&bytes).is_live();
     !is_live && remove(directory, name, Some(Identity::of(&stat)))
 }
 

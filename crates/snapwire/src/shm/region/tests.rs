@@ -73,6 +73,12 @@ fn a_live_region_is_kept_and_a_foreign_file_under_the_name_is_not_removed_later(
     let second = Region::create(&endpoint, &terms).unwrap_err();
     assert!(matches!(second, Error::Region { problem: RegionProblem::InUse, .. }), "{second}");
     assert_eq!(sweep(&endpoint).unwrap(), 0);
+    // One of another version is nothing that can be used, and still somebody's.
+    let file = File::options().write(true).open(&path).unwrap();
+    file.write_all_at(&4u16.to_ne_bytes(), 4).unwrap();
+    assert_eq!(sweep(&endpoint).unwrap(), 0);
+    let third = Region::create(&endpoint, &terms).unwrap_err();
+    assert!(matches!(third, Error::Region { problem: RegionProblem::InUse, .. }), "{third}");
     std::fs::rename(&path, path.with_extension("away")).unwrap();
     std::fs::write(&path, "somebody else's").unwrap();
     drop(first);
