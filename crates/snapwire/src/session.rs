@@ -235,7 +235,7 @@ impl Session {
     }
 
     /// Receives a message; its payload is in the buffer afterwards. The directory of a batch is
-    /// checked.
+    /// checked, unless the message is a refusal: netipc's C server marks those of batches as batches.
     ///
     /// # Errors
     /// [`Error::Timeout`] and [`Error::Aborted`] while no message has begun leave the session as
@@ -246,7 +246,8 @@ impl Session {
         patience: &mut Patience<'_>,
     ) -> Result<Header, Error> {
         let header = self.recv_unchecked(buffer, patience)?;
-        if header.batch && header.item_count > 1 {
+        let is_refusal = header.kind == Kind::Response && header.status != Status::OK;
+        if header.batch && header.item_count > 1 && !is_refusal {
             let checked = Batch::new(buffer.as_slice(), header.item_count);
             if let Err(error) = checked {
                 self.end();

@@ -563,6 +563,31 @@ fn answers_to_nothing_end_the_session() {
     assert!(client.is_over());
 }
 
+/// netipc's C server leaves flag and count of a batch in a refusal, which has no payload.
+#[test]
+fn the_refusal_of_a_batch_may_look_like_a_batch() {
+    let place = Place::new();
+    let listener = Raw::listen(&place.endpoint);
+    let offer = Offer { request: limit(1024, 16), ..BASELINE };
+    let (mut client, raw) = thread::scope(|scope| {
+        let raw = scope.spawn(|| listener.serve());
+        let client = Session::connect(&place.endpoint, &offer, &mut patience()).unwrap();
+        (client, raw.join().unwrap())
+    });
+    let mut buffer = Buffer::new();
+    for (id, status) in [(1, Status::LIMIT_EXCEEDED), (2, Status::OK)] {
+        let request = Header::request(Code(1), id);
+        client.send(&request, b"", &mut patience()).unwrap();
+        raw.recv().unwrap();
+        raw.send(&message(request.response(status).with_batch(3), b""));
+        let answer = client.recv(&mut buffer, &mut patience());
+        match status {
+            Status::OK => assert!(matches!(answer, Err(Error::Malformed(_))), "{answer:?}"),
+            status => assert_eq!(answer.unwrap().status, status),
+        }
+    }
+}
+
 /// A peer in shared memory that lies about lengths.
 #[test]
 fn lies_in_shared_memory_are_found() {
