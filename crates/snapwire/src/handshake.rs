@@ -310,6 +310,38 @@ mod tests {
         assert_eq!(judged(&packet(&old)).unwrap().profile, Profiles::SHM_HYBRID);
     }
 
+    /// What the services of netdata and their clients propose, and prefer, themselves.
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn with_netdatas_own_proposal_it_is_shared_memory() {
+        let theirs = Offer {
+            profiles: Profiles(0x07),
+            preferred: Profiles::SHM_FUTEX,
+            request: Limit { payload_bytes: 1024, batch_items: 1 },
+            response: Limit { payload_bytes: 65536, batch_items: 1 },
+            auth_token: 7,
+            packet_size: 0,
+        };
+        let (header, hello) = hello(&theirs, 212_992);
+        let packet = [&header[..], &hello.encode()].concat();
+        let hex: String = packet.iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = concat!(
+            "4350494e0100200003000000010000002c000000010000000000000000000000",
+            "01000000070000000400000000040000010000000000010001000000",
+            "00000000070000000000000000400300",
+        );
+        assert_eq!(hex, expected);
+        let agreed = judge(&packet, &client(), 65504, SessionId(1)).unwrap();
+        assert_eq!((agreed.profile, agreed.packet_size), (Profiles::SHM_HYBRID, 65504));
+        assert_eq!(terms(&ack(&agreed, &client(), &packet), &hello).unwrap(), agreed);
+
+        let (header, hello) = super::hello(&client(), 65504);
+        let packet = [&header[..], &hello.encode()].concat();
+        let agreed = judge(&packet, &theirs, 212_992, SessionId(1)).unwrap();
+        assert_eq!((agreed.profile, agreed.packet_size), (Profiles::SHM_HYBRID, 65504));
+        assert_eq!(terms(&ack(&agreed, &theirs, &packet), &hello).unwrap(), agreed);
+    }
+
     #[test]
     fn each_wrong_field_has_its_status() {
         let told = |offer: Offer| match judged(&packet(&offer)) {

@@ -284,3 +284,6 @@ fn sleep(lane: Lane<'_>, seen: u64, slice: Duration) -> Result<(), Error> {
         Err(error) => Err(Error::link("wait for", error)),
     }
 }
+
+#[cfg(test)]
+mod tests;
