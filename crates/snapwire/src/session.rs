@@ -91,13 +91,16 @@ impl Session {
     }
 
     /// Before a server ends the session, gives a client that looks at nothing but shared memory the
-    /// time to read its answer. One that was refused something goes by itself.
-    pub(crate) fn linger(&mut self) {
+    /// time to read its answer. One that was refused something goes by itself. `first` is called
+    /// when that takes time.
+    pub(crate) fn linger(&mut self, first: impl FnOnce()) {
         let is_there = self.socket.is_shut() || self.socket.is_quiet();
         if let Some(lanes) = &mut self.lanes
             && is_there
             && !self.refused
+            && lanes.may_be_unread()
         {
+            first();
             lanes.linger();
         }
     }

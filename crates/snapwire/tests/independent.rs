@@ -296,6 +296,12 @@ fn a_foreign_client_is_told_in_shared_memory_that_its_session_is_over() {
         assert_goodbye(&file, &responses, answers + 1);
         assert_eq!(get(&socket), [0u8; 0], "the server has stopped");
     }
+    // Nobody waits for the client to read what was answered, least of all who drains.
+    let (_directory, endpoint) = place();
+    let server = incrementer(&endpoint, SHM_HYBRID);
+    let (_socket, file, responses) = asker(&endpoint, 3);
+    assert!(server.drain(Duration::from_millis(100)), "everything was answered");
+    assert_goodbye(&file, &responses, 4);
     // A request that is none gets no answer, and is not waited for.
     let (_directory, endpoint) = place();
     let _server = incrementer(&endpoint, SHM_HYBRID);

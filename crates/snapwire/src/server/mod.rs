@@ -217,7 +217,7 @@ fn greet<S: Service>(
     }
     let mut offer = *listener.offer();
     offer.response.payload_bytes = shared.response_bytes.load(Ordering::Relaxed);
-    let session = match newcomer.greet(listener.endpoint(), &offer) {
+    let mut session = match newcomer.greet(listener.endpoint(), &offer) {
         Ok(None) => return true,
         Ok(Some(session)) => session,
         Err(_) => return refuse(),
@@ -227,7 +227,10 @@ fn greet<S: Service>(
     let body = {
         let (shared, handler) = (Arc::clone(shared), Arc::clone(handler));
         move || {
-            serve::serve(&shared, session, &*handler);
+            serve::serve(&shared, &mut session, &*handler);
+            // While it lingers it is no worker, and nobody who drains waits for it.
+            session.linger(|| shared.sessions.leave(entry));
+            drop(session);
             shared.sessions.leave(entry);
         }
     };

@@ -90,13 +90,12 @@ impl Fault {
 }
 
 /// Serves a session until it is over.
-pub(crate) fn serve<S: Service>(shared: &Shared, mut session: Session, handler: &impl Handler<S>) {
+pub(crate) fn serve<S: Service>(shared: &Shared, session: &mut Session, handler: &impl Handler<S>) {
     session.set_stall(shared.config.stall);
     // Waits end when they should, and not up to 50 us later. Without it they end later.
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
     let mut worker = Worker { shared, handler, request: Buffer::new(), response: Buffer::new() };
-    while worker.answer_one(&mut session).is_ok() {}
-    session.linger();
+    while worker.answer_one(session).is_ok() {}
 }
 
 struct Worker<'a, H> {

@@ -95,9 +95,14 @@ impl Lanes {
     /// Gives a client the time to read its answer, before [`Lanes::say_goodbye`].
     pub(crate) fn linger(&mut self) {
         self.idle_since.get_or_insert_with(Instant::now);
-        while self.says_goodbye() && !self.is_read() {
+        while self.may_be_unread() {
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Whether there is a goodbye to say, and an answer in the way.
+    pub(crate) fn may_be_unread(&self) -> bool {
+        self.says_goodbye() && !self.is_read()
     }
 
     /// Publishes an empty message, unless one is there that may not have been read.
