@@ -320,9 +320,9 @@ const KEYS: u32 = 256;
 /// Look-ups of paths.
 fn lookups_of_paths(client: &mut Client<CgroupsLookup>) -> impl FnMut(u64) -> Result<()> {
     let path = |index| format!("/system.slice/{}.service", name(index));
-    let paths: Vec<String> = (0..KEYS).map(path).collect();
+    // For the rest of the program.
+    let paths: Vec<&[u8]> = (0..KEYS).map(|index| &*path(index).into_bytes().leak()).collect();
     move |_| {
-        let paths: Vec<&[u8]> = paths.iter().map(String::as_bytes).collect();
         let response = client.lookup(&paths)?;
         ensure!(response.len() == paths.len(), "answers are missing");
         ensure!(response.item(paths.len() - 1)?.path == paths[paths.len() - 1], "not the answer");

@@ -6,6 +6,7 @@ use crate::interrupt;
 use crate::machine::{CommandMachine, Request};
 use crate::output::{Style, say};
 use anyhow::Context;
+use belljar::host::why_stopped;
 use belljar_guest::channel::{Code, Ending};
 use belljar_vm::{Run, Stop, Watch};
 use std::io::{self, Write};
@@ -97,11 +98,16 @@ pub(crate) fn ended(run: &Run) -> anyhow::Result<Exit> {
         }
         Stop::Cancelled => Ok(Exit::Interrupted),
         stop => {
-            let text = format!("the machine stopped before the command had ended: {stop:?}");
+            let why = why_stopped(stop, run.timings.run);
+            let text = format!("the machine stopped before the command had ended: {why}");
             let console = String::from_utf8_lossy(&run.console);
             let lines: Vec<&str> = console.lines().collect();
             let tail = lines[lines.len().saturating_sub(15)..].join("\n");
             let mut failure = Failure::new(Exit::EXEC_FAILED, text);
+            if let Stop::ChannelFull { .. } = stop {
+                failure =
+                    failure.hint("have the command write to a file, and print what counts of it");
+            }
             if !tail.is_empty() {
                 failure = failure.source(format!("the end of its console:\n{tail}"));
             }

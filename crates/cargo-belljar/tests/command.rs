@@ -223,6 +223,12 @@ fn an_executed_command_is_heard_and_its_code_is_ours() {
     assert_eq!(code(&killed), 137, "{}", stderr(&killed));
     let slow = ["exec", "--mode", "tcg", "--timeout", "0.2", "--", "sleep", "20"];
     assert_eq!(code(&output(&mut belljar(&slow))), 124);
+    let much = ["exec", "--mode", "tcg", "--", "head", "-c", "5000000", "/dev/zero"];
+    let much = output(&mut belljar(&much));
+    assert_eq!(code(&much), 125, "{}", stderr(&much));
+    let words = "guest said more than the output log's 4194304 bytes";
+    assert!(stderr(&much).contains(words), "{}", stderr(&much));
+    assert!(stderr(&much).contains("write to a file"), "{}", stderr(&much));
 }
 
 /// The QEMU processes whose parent is this.

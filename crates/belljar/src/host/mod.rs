@@ -13,7 +13,7 @@ mod test;
 pub use belljar_record::first_difference;
 pub use plan::Plan;
 pub(crate) use plan::topology_of;
-pub use run::Finished;
+pub use run::{Finished, why_stopped};
 #[doc(hidden)]
 pub use scheduler::cargo;
 pub use test::run_as_test;

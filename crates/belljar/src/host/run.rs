@@ -370,34 +370,16 @@ fn judge(record: &mut Record, plan: &Plan, run: &Run, watchdog: Duration) {
             (Ending::Exited(code), None) => Reason::Exited { code: *code },
             (Ending::Signaled(signal), None) => Reason::Signaled { signal: *signal },
         },
-        Stop::AgentFailed(detail) | Stop::AgentLost(detail) => {
-            Reason::AgentLost { detail: detail.clone() }
+        stop => {
+            match stop {
+                Stop::ChannelFull { log, dropped_bytes, .. } => {
+                    record.notes.push(format!("{dropped_bytes} bytes of {log} did not fit"));
+                }
+                Stop::Hung(places) => record.notes.push(places.clone()),
+                _ => {}
+            }
+            why_stopped(stop, watchdog)
         }
-        Stop::Kernel(KernelFault::Panic(message)) => {
-            Reason::KernelPanic { message: message.clone() }
-        }
-        Stop::Kernel(KernelFault::Oops(message)) => Reason::KernelOops { message: message.clone() },
-        Stop::Kernel(KernelFault::OutOfMemory(victim)) => {
-            Reason::OutOfMemory { victim: victim.clone() }
-        }
-        Stop::ChannelBroken(detail) => Reason::ChannelGarbage { detail: detail.clone() },
-        Stop::ChannelFull { log, limit_bytes, dropped_bytes } => {
-            record.notes.push(format!("{dropped_bytes} bytes of {log} did not fit"));
-            Reason::ChannelOverflow { log: (*log).to_owned(), limit_bytes: *limit_bytes }
-        }
-        Stop::Hung(places) => {
-            record.notes.push(places.clone());
-            Reason::GuestHung { watchdog_ms: watchdog.as_millis() as u64 }
-        }
-        Stop::Cancelled => Reason::Interrupted,
-        Stop::ConsoleFull { limit_bytes } => {
-            Reason::ChannelOverflow { log: String::from("console"), limit_bytes: *limit_bytes }
-        }
-        Stop::QemuDied { status, stderr } => {
-            Reason::QemuDied { status: status.clone(), stderr: stderr.clone() }
-        }
-        Stop::Failed(detail) => Reason::Internal { detail: detail.clone() },
-        stop => Reason::Internal { detail: format!("{stop:?}") },
     };
     record.reason = match reason {
         Reason::Passed if !leaked.is_empty() => Reason::Leaked { processes: leaked },
@@ -405,6 +387,28 @@ fn judge(record: &mut Record, plan: &Plan, run: &Run, watchdog: Duration) {
         Reason::Passed => verdict.unwrap_or(Reason::Passed),
         reason => reason,
     };
+}
+
+/// Why a machine stopped before its process had ended; `watchdog` is what a machine that hangs had.
+pub fn why_stopped(stop: &Stop, watchdog: Duration) -> Reason {
+    match stop.clone() {
+        Stop::AgentFailed(detail) | Stop::AgentLost(detail) => Reason::AgentLost { detail },
+        Stop::Kernel(KernelFault::Panic(message)) => Reason::KernelPanic { message },
+        Stop::Kernel(KernelFault::Oops(message)) => Reason::KernelOops { message },
+        Stop::Kernel(KernelFault::OutOfMemory(victim)) => Reason::OutOfMemory { victim },
+        Stop::ChannelBroken(detail) => Reason::ChannelGarbage { detail },
+        Stop::ChannelFull { log, limit_bytes, .. } => {
+            Reason::ChannelOverflow { log: log.to_owned(), limit_bytes }
+        }
+        Stop::ConsoleFull { limit_bytes } => {
+            Reason::ChannelOverflow { log: String::from("console"), limit_bytes }
+        }
+        Stop::Hung(_) => Reason::GuestHung { watchdog_ms: watchdog.as_millis() as u64 },
+        Stop::Cancelled => Reason::Interrupted,
+        Stop::QemuDied { status, stderr } => Reason::QemuDied { status, stderr },
+        Stop::Failed(detail) => Reason::Internal { detail },
+        stop => Reason::Internal { detail: format!("{stop:?}") },
+    }
 }
 
 fn note_event(record: &mut Record, event: Event, time_ns: u64) {
