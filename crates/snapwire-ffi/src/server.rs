@@ -4,12 +4,12 @@ use crate::replies::{
     Filling, snapwire_apps_reply, snapwire_cgroups_reply, snapwire_snapshot_reply,
     snapwire_text_reply,
 };
-use crate::status::{Failure, guard, guard_or, handled, snapwire_status};
+use crate::status::{Failure, Handled, guard, guard_or, handled, snapwire_status};
 use crate::types::{
     Options, endpoint, given, put, snapwire_bytes, snapwire_options, snapwire_server_status,
 };
 use snapwire_core::{
-    AppsLookup, CgroupsLookup, CgroupsSnapshot, Endpoint, Error, Increment, Server, ServerConfig,
+    AppsLookup, CgroupsLookup, CgroupsSnapshot, Increment, Server, ServerConfig, Service,
     StringReverse,
 };
 use std::ffi::{c_char, c_int, c_void};
@@ -75,30 +75,47 @@ impl Context {
     }
 }
 
-/// Checks what all servers are started with, and starts one.
-///
-/// # Safety
-/// Pointers are NULL or valid; strings end with a NUL.
-unsafe fn start(
+/// What a server is started with. Whoever makes one makes it of what a caller in C gave, who promised
+/// that pointers are NULL or valid and that strings end with a NUL: `serve` relies on it.
+struct Start<H> {
     run_dir: *const c_char,
     service: *const c_char,
     options: *const snapwire_options,
+    handler: Option<H>,
+    context: *mut c_void,
     server: *mut *mut snapwire_server,
-    serve: impl FnOnce(&Endpoint, &ServerConfig) -> Result<Server, Error>,
-) -> Result<(), Failure> {
-    if server.is_null() {
-        return Err(Failure::null("server"));
+}
+
+impl<H: Copy + Send + Sync + 'static> Start<H> {
+    /// Starts a server whose requests go to `answer`, which calls the handler with its context.
+    fn serve<S: Service>(
+        self,
+        answer: impl Fn(H, *mut c_void, S::Request<'_>, &mut S::Reply<'_, '_>) -> Handled
+        + Send
+        + Sync
+        + 'static,
+    ) -> snapwire_status {
+        let context = Context(self.context);
+        guard(|| {
+            let handler = self.handler.ok_or_else(|| Failure::null("handler"))?;
+            if self.server.is_null() {
+                return Err(Failure::null("server"));
+            }
+            // SAFETY: NULL, or strings that end with a NUL, as was promised.
+            let endpoint = unsafe { endpoint(self.run_dir, self.service) }?;
+            // SAFETY: NULL or valid, as was promised.
+            let options = unsafe { Options::of(self.options) }?;
+            let defaults = ServerConfig::default();
+            let workers = options.workers.unwrap_or(defaults.workers);
+            let config = ServerConfig { offer: options.offer, workers, ..defaults };
+            let server = Server::start::<S>(&endpoint, &config, move |request, reply| {
+                answer(handler, context.get(), request, reply)
+            })?;
+            let started = Box::into_raw(Box::new(snapwire_server { server }));
+            // SAFETY: not null, and so valid, as was promised.
+            unsafe { put(self.server, started, "server") }
+        })
     }
-    // SAFETY: the caller's.
-    let endpoint = unsafe { endpoint(run_dir, service) }?;
-    // SAFETY: the caller's.
-    let options = unsafe { Options::of(options) }?;
-    let defaults = ServerConfig::default();
-    let workers = options.workers.unwrap_or(defaults.workers);
-    let config = ServerConfig { offer: options.offer, workers, ..defaults };
-    let started = Box::new(snapwire_server { server: serve(&endpoint, &config)? });
-    // SAFETY: not null; the rest is the caller's.
-    unsafe { put(server, Box::into_raw(started), "server") }
 }
 
 /// Serves SNAPWIRE_INCREMENT. The context is given to the handler, from several threads at once, and
@@ -115,20 +132,13 @@ pub unsafe extern "C" fn snapwire_serve_increment(
     context: *mut c_void,
     server: *mut *mut snapwire_server,
 ) -> snapwire_status {
-    let context = Context(context);
-    guard(|| {
-        let handler = handler.ok_or_else(|| Failure::null("handler"))?;
-        let serve = |endpoint: &Endpoint, config: &ServerConfig| {
-            Server::start::<Increment>(endpoint, config, move |number, reply| {
-                let mut answer = 0;
-                // SAFETY: the handler and its context are the caller's; the answer is there.
-                let status = unsafe { handler(context.get(), number, &raw mut answer) };
-                reply.set(answer);
-                handled(status, None)
-            })
-        };
-        // SAFETY: the caller's.
-        unsafe { start(run_dir, service, options, server, serve) }
+    let start = Start { run_dir, service, options, handler, context, server };
+    start.serve::<Increment>(|handler, context, number, reply| {
+        let mut answer = 0;
+        // SAFETY: the handler and its context are the caller's; the answer is there.
+        let status = unsafe { handler(context, number, &raw mut answer) };
+        reply.set(answer);
+        handled(status, None)
     })
 }
 
@@ -145,20 +155,13 @@ pub unsafe extern "C" fn snapwire_serve_string_reverse(
     context: *mut c_void,
     server: *mut *mut snapwire_server,
 ) -> snapwire_status {
-    let context = Context(context);
-    guard(|| {
-        let handler = handler.ok_or_else(|| Failure::null("handler"))?;
-        let serve = |endpoint: &Endpoint, config: &ServerConfig| {
-            Server::start::<StringReverse>(endpoint, config, move |text, reply| {
-                let mut reply = snapwire_text_reply(Filling::new(reply));
-                let text = snapwire_bytes::of(text);
-                // SAFETY: the handler and its context are the caller's; the rest is here.
-                let status = unsafe { handler(context.get(), text, &raw mut reply) };
-                handled(status, reply.0.failed())
-            })
-        };
-        // SAFETY: the caller's.
-        unsafe { start(run_dir, service, options, server, serve) }
+    let start = Start { run_dir, service, options, handler, context, server };
+    start.serve::<StringReverse>(|handler, context, text, reply| {
+        let mut reply = snapwire_text_reply(Filling::new(reply));
+        let text = snapwire_bytes::of(text);
+        // SAFETY: the handler and its context are the caller's; the rest is here.
+        let status = unsafe { handler(context, text, &raw mut reply) };
+        handled(status, reply.0.failed())
     })
 }
 
@@ -175,19 +178,12 @@ pub unsafe extern "C" fn snapwire_serve_snapshots(
     context: *mut c_void,
     server: *mut *mut snapwire_server,
 ) -> snapwire_status {
-    let context = Context(context);
-    guard(|| {
-        let handler = handler.ok_or_else(|| Failure::null("handler"))?;
-        let serve = |endpoint: &Endpoint, config: &ServerConfig| {
-            Server::start::<CgroupsSnapshot>(endpoint, config, move |_, reply| {
-                let mut reply = snapwire_snapshot_reply(Filling::new(reply));
-                // SAFETY: the handler and its context are the caller's; the reply is here.
-                let status = unsafe { handler(context.get(), &raw mut reply) };
-                handled(status, reply.0.failed())
-            })
-        };
-        // SAFETY: the caller's.
-        unsafe { start(run_dir, service, options, server, serve) }
+    let start = Start { run_dir, service, options, handler, context, server };
+    start.serve::<CgroupsSnapshot>(|handler, context, _, reply| {
+        let mut reply = snapwire_snapshot_reply(Filling::new(reply));
+        // SAFETY: the handler and its context are the caller's; the reply is here.
+        let status = unsafe { handler(context, &raw mut reply) };
+        handled(status, reply.0.failed())
     })
 }
 
@@ -204,19 +200,12 @@ pub unsafe extern "C" fn snapwire_serve_cgroups(
     context: *mut c_void,
     server: *mut *mut snapwire_server,
 ) -> snapwire_status {
-    let context = Context(context);
-    guard(|| {
-        let handler = handler.ok_or_else(|| Failure::null("handler"))?;
-        let serve = |endpoint: &Endpoint, config: &ServerConfig| {
-            Server::start::<CgroupsLookup>(endpoint, config, move |_, reply| {
-                let mut reply = snapwire_cgroups_reply(Filling::new(reply));
-                // SAFETY: the handler and its context are the caller's; the reply is here.
-                let status = unsafe { handler(context.get(), &raw mut reply) };
-                handled(status, reply.0.failed())
-            })
-        };
-        // SAFETY: the caller's.
-        unsafe { start(run_dir, service, options, server, serve) }
+    let start = Start { run_dir, service, options, handler, context, server };
+    start.serve::<CgroupsLookup>(|handler, context, _, reply| {
+        let mut reply = snapwire_cgroups_reply(Filling::new(reply));
+        // SAFETY: the handler and its context are the caller's; the reply is here.
+        let status = unsafe { handler(context, &raw mut reply) };
+        handled(status, reply.0.failed())
     })
 }
 
@@ -233,19 +222,12 @@ pub unsafe extern "C" fn snapwire_serve_apps(
     context: *mut c_void,
     server: *mut *mut snapwire_server,
 ) -> snapwire_status {
-    let context = Context(context);
-    guard(|| {
-        let handler = handler.ok_or_else(|| Failure::null("handler"))?;
-        let serve = |endpoint: &Endpoint, config: &ServerConfig| {
-            Server::start::<AppsLookup>(endpoint, config, move |_, reply| {
-                let mut reply = snapwire_apps_reply(Filling::new(reply));
-                // SAFETY: the handler and its context are the caller's; the reply is here.
-                let status = unsafe { handler(context.get(), &raw mut reply) };
-                handled(status, reply.0.failed())
-            })
-        };
-        // SAFETY: the caller's.
-        unsafe { start(run_dir, service, options, server, serve) }
+    let start = Start { run_dir, service, options, handler, context, server };
+    start.serve::<AppsLookup>(|handler, context, _, reply| {
+        let mut reply = snapwire_apps_reply(Filling::new(reply));
+        // SAFETY: the handler and its context are the caller's; the reply is here.
+        let status = unsafe { handler(context, &raw mut reply) };
+        handled(status, reply.0.failed())
     })
 }
 

@@ -143,8 +143,11 @@ pub(crate) fn guard_or<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(otherwise)
 }
 
+/// What comes of a request once its handler has returned.
+pub(crate) type Handled = Result<(), HandlerFailure>;
+
 /// What a handler's status means to the client who asked.
-pub(crate) fn handled(status: c_int, failed: Option<BuildError>) -> Result<(), HandlerFailure> {
+pub(crate) fn handled(status: c_int, failed: Option<BuildError>) -> Handled {
     match (failed, status) {
         (Some(error), _) => Err(error.into()),
         (None, 0) => Ok(()),
