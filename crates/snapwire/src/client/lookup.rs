@@ -3,168 +3,40 @@
 use super::Client;
 use super::link::Outgoing;
 use crate::codec::{
-    AppStatus, AppsRequest, AppsResponse, CgroupStatus, CgroupsRequest, CgroupsResponse, Fault,
-    Malformed, Pid, lookup_parts,
+    AppsResponse, CgroupsResponse, Fault, Lookup, LookupRequest, LookupResponse, Malformed, Paths,
+    Pid, Pids, Placed, lookup_parts,
 };
 use crate::error::Error;
 use crate::patience::Patience;
 use crate::service::{AppsLookup, CgroupsLookup, Service};
 
-/// What one item of a response means for the whole call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Item {
-    /// It is an answer.
-    Whole,
-    /// The response was full.
-    Exceeded,
-    /// The server says that it fits no response.
-    Oversized,
-}
-
-/// What the two kinds of look-up do differently.
-trait Keys: Service {
-    type Key<'a>: Copy;
-
-    /// What a key adds to a request: its entry and itself, rounded up.
-    fn request_len(key: Self::Key<'_>) -> usize;
-    /// The same of the smallest answer to it.
-    fn response_len(key: Self::Key<'_>) -> usize;
-    fn encode_keys(
-        keys: &[Self::Key<'_>],
-        payload: &mut [u8],
-    ) -> Result<usize, crate::codec::BuildError>;
-    /// Checks an item, and that it is that of the key.
-    fn check(
-        response: &Self::Response<'_>,
-        index: usize,
-        key: Self::Key<'_>,
-    ) -> Result<Item, Malformed>;
-    /// The bytes of an item.
-    fn raw<'s>(response: &'s Self::Response<'_>, index: usize) -> Result<&'s [u8], Malformed>;
-    fn len(response: &Self::Response<'_>) -> usize;
-    fn generation(response: &Self::Response<'_>) -> u64;
-    /// The answer to a key that is too long to be asked.
-    fn too_long(key: Self::Key<'_>) -> Option<Vec<u8>>;
-}
-
 const ECHO: Malformed = Malformed { fault: Fault::BadLayout, what: "lookup response" };
-
-impl Keys for CgroupsLookup {
-    type Key<'a> = &'a [u8];
-
-    fn request_len(path: &[u8]) -> usize {
-        lookup_parts::entry_and(path.len() + 1)
-    }
-
-    fn response_len(path: &[u8]) -> usize {
-        lookup_parts::entry_and(lookup_parts::cgroup_placeholder_len(path))
-    }
-
-    fn encode_keys(paths: &[&[u8]], payload: &mut [u8]) -> Result<usize, crate::codec::BuildError> {
-        CgroupsRequest::encode(paths, payload)
-    }
-
-    fn check(response: &CgroupsResponse<'_>, index: usize, path: &[u8]) -> Result<Item, Malformed> {
-        let item = response.item(index)?;
-        if item.path != path {
-            return Err(ECHO);
-        }
-        Ok(match item.status {
-            CgroupStatus::PayloadExceeded => Item::Exceeded,
-            CgroupStatus::OversizedItem => Item::Oversized,
-            _ => Item::Whole,
-        })
-    }
-
-    fn raw<'s>(response: &'s CgroupsResponse<'_>, index: usize) -> Result<&'s [u8], Malformed> {
-        response.raw(index)
-    }
-
-    fn len(response: &CgroupsResponse<'_>) -> usize {
-        response.len()
-    }
-
-    fn generation(response: &CgroupsResponse<'_>) -> u64 {
-        response.generation()
-    }
-
-    fn too_long(path: &[u8]) -> Option<Vec<u8>> {
-        Some(lookup_parts::oversized_cgroup(path))
-    }
-}
-
-impl Keys for AppsLookup {
-    type Key<'a> = Pid;
-
-    fn request_len(_: Pid) -> usize {
-        lookup_parts::entry_and(8)
-    }
-
-    fn response_len(_: Pid) -> usize {
-        lookup_parts::entry_and(lookup_parts::APP_PLACEHOLDER_LEN)
-    }
-
-    fn encode_keys(pids: &[Pid], payload: &mut [u8]) -> Result<usize, crate::codec::BuildError> {
-        AppsRequest::encode(pids, payload)
-    }
-
-    fn check(response: &AppsResponse<'_>, index: usize, pid: Pid) -> Result<Item, Malformed> {
-        let item = response.item(index)?;
-        if item.pid != pid {
-            return Err(ECHO);
-        }
-        Ok(match item.status {
-            AppStatus::PayloadExceeded => Item::Exceeded,
-            AppStatus::OversizedItem => Item::Oversized,
-            _ => Item::Whole,
-        })
-    }
-
-    fn raw<'s>(response: &'s AppsResponse<'_>, index: usize) -> Result<&'s [u8], Malformed> {
-        response.raw(index)
-    }
-
-    fn len(response: &AppsResponse<'_>) -> usize {
-        response.len()
-    }
-
-    fn generation(response: &AppsResponse<'_>) -> u64 {
-        response.generation()
-    }
-
-    fn too_long(_: Pid) -> Option<Vec<u8>> {
-        None
-    }
-}
 
 impl Client<CgroupsLookup> {
     /// Looks up any number of paths. Those that are too long to be asked, and answers that fit no
-    /// response, are [`CgroupStatus::OversizedItem`].
+    /// response, are [`CgroupStatus::OversizedItem`](crate::codec::CgroupStatus::OversizedItem).
     ///
     /// # Errors
     /// As for [`Client::call`], for any of the calls; [`Error::CallTooLarge`].
     pub fn lookup(&mut self, paths: &[&[u8]]) -> Result<CgroupsResponse<'_>, Error> {
-        self.stitch(paths)?;
-        Ok(CgroupsResponse::decode(&self.stitched)?)
+        self.stitch::<Paths>(paths)
     }
 }
 
 impl Client<AppsLookup> {
     /// Looks up any number of pids. Answers that fit no response are
-    /// [`AppStatus::OversizedItem`].
+    /// [`AppStatus::OversizedItem`](crate::codec::AppStatus::OversizedItem).
     ///
     /// # Errors
     /// As for [`Client::call`], for any of the calls; [`Error::CallTooLarge`].
     pub fn lookup(&mut self, pids: &[Pid]) -> Result<AppsResponse<'_>, Error> {
-        self.stitch(pids)?;
-        Ok(AppsResponse::decode(&self.stitched)?)
+        self.stitch::<Pids>(pids)
     }
 }
 
-#[expect(private_bounds, reason = "only the two kinds of look-up have these, and nobody else")]
-impl<S: Keys> Client<S> {
-    /// Leaves the answers to all keys in `stitched`, in their order.
-    fn stitch(&mut self, keys: &[S::Key<'_>]) -> Result<(), Error> {
+impl<S: Service> Client<S> {
+    /// The answers to all keys, in their order.
+    fn stitch<K: Lookup>(&mut self, keys: &[K::Key<'_>]) -> Result<LookupResponse<'_, K>, Error> {
         let max = self.link.config().lookup;
         let too_large = |what, found, limit| Err(Error::CallTooLarge { what, found, limit });
         if keys.len() > max.keys {
@@ -174,18 +46,18 @@ impl<S: Keys> Client<S> {
         let mut patience = Patience::new(self.link.config().timeout).with_abort(&abort);
         let mut output = std::mem::take(&mut self.stitched);
         lookup_parts::begin(&mut output, keys.len());
-        let stitched = self.stitch_into(keys, &mut output, &mut patience);
+        let stitched = self.stitch_into::<K>(keys, &mut output, &mut patience);
         self.stitched = output;
         stitched?;
         match self.stitched.len() {
             length if length > max.bytes => too_large("bytes", length, max.bytes),
-            _ => Ok(()),
+            _ => Ok(LookupResponse::decode(&self.stitched)?),
         }
     }
 
-    fn stitch_into(
+    fn stitch_into<K: Lookup>(
         &mut self,
-        keys: &[S::Key<'_>],
+        keys: &[K::Key<'_>],
         output: &mut Vec<u8>,
         patience: &mut Patience<'_>,
     ) -> Result<(), Error> {
@@ -195,9 +67,9 @@ impl<S: Keys> Client<S> {
         let mut at_most = usize::MAX;
         loop {
             let rest = &keys[done..];
-            let fitting = self.fitting(rest).min(at_most);
+            let fitting = self.fitting::<K>(rest).min(at_most);
             if fitting == 0
-                && let Some(item) = rest.first().and_then(|key| self.local_answer(*key))
+                && let Some(item) = rest.first().and_then(|key| self.local_answer::<K>(*key))
             {
                 lookup_parts::append(output, done, &item);
                 done += 1;
@@ -213,7 +85,7 @@ impl<S: Keys> Client<S> {
                 let (found, limit) = (calls, max.calls);
                 return Err(Error::CallTooLarge { what: "calls", found, limit });
             }
-            match self.ask(asked, patience) {
+            match self.ask::<K>(asked, patience) {
                 Ok(()) => {}
                 Err(error) if error.is_overflow() && asked.len() > 1 => {
                     at_most = asked.len() / 2;
@@ -222,23 +94,23 @@ impl<S: Keys> Client<S> {
                 }
                 Err(error) => return Err(error),
             }
-            let response = S::decode_again(self.link.response.as_slice())?;
-            if *generation.get_or_insert(S::generation(&response)) != S::generation(&response) {
+            let response = LookupResponse::<K>::decode(self.link.response.as_slice())?;
+            if *generation.get_or_insert(response.generation()) != response.generation() {
                 return Err(ECHO.into());
             }
             let mut exceeded = false;
             let mut taken = 0;
             for (index, key) in asked.iter().enumerate() {
-                match S::check(&response, index, *key)? {
-                    Item::Exceeded => exceeded = true,
+                match K::placed(&response.item(index)?, *key).ok_or(ECHO)? {
+                    Placed::Exceeded => exceeded = true,
                     _ if exceeded => return Err(ECHO.into()),
                     // It may be that only the company did not fit.
-                    Item::Oversized if index == 0 && asked.len() > 1 => {
+                    Placed::Oversized if index == 0 && asked.len() > 1 => {
                         at_most = 1;
                         break;
                     }
-                    Item::Whole | Item::Oversized => {
-                        lookup_parts::append(output, done + index, S::raw(&response, index)?);
+                    Placed::Whole | Placed::Oversized => {
+                        lookup_parts::append(output, done + index, response.raw(index)?);
                         taken += 1;
                     }
                 }
@@ -265,7 +137,7 @@ impl<S: Keys> Client<S> {
     }
 
     /// How many of the keys fit a request, and may be answered by placeholders at least.
-    fn fitting(&self, keys: &[S::Key<'_>]) -> usize {
+    fn fitting<K: Lookup>(&self, keys: &[K::Key<'_>]) -> usize {
         let Some(terms) = self.link.terms() else {
             return keys.len();
         };
@@ -275,26 +147,35 @@ impl<S: Keys> Client<S> {
             (terms.request.payload_bytes as usize, terms.response.payload_bytes as usize);
         keys.iter()
             .take_while(|key| {
-                request += S::request_len(**key);
-                response += S::response_len(**key);
+                request += lookup_parts::entry_and(K::key_len(**key));
+                response += lookup_parts::entry_and(K::placeholder_len(**key));
                 request <= request_max && response <= response_max
             })
             .count()
     }
 
     /// The answer to a key that no request of this client could ever hold.
-    fn local_answer(&self, key: S::Key<'_>) -> Option<Vec<u8>> {
-        let length = lookup_parts::HEADER_LEN + S::request_len(key);
-        if length <= self.link.request_max() { None } else { S::too_long(key) }
+    fn local_answer<K: Lookup>(&self, key: K::Key<'_>) -> Option<Vec<u8>> {
+        let length = lookup_parts::HEADER_LEN + lookup_parts::entry_and(K::key_len(key));
+        if !K::HAS_LONG_KEYS || length <= self.link.request_max() {
+            return None;
+        }
+        let mut item = vec![0; K::placeholder_len(key)];
+        K::write_placeholder(key, Placed::Oversized, &mut item);
+        Some(item)
     }
 
     /// One call. The answer is in the link's buffer.
-    fn ask(&mut self, keys: &[S::Key<'_>], patience: &mut Patience<'_>) -> Result<(), Error> {
-        self.encode(|room| S::encode_keys(keys, room))?;
+    fn ask<K: Lookup>(
+        &mut self,
+        keys: &[K::Key<'_>],
+        patience: &mut Patience<'_>,
+    ) -> Result<(), Error> {
+        self.encode(|room| LookupRequest::<K>::encode(keys, room))?;
         let outgoing = Outgoing { code: S::CODE, batch: None };
         self.link.call(outgoing, patience, |payload| {
-            let response = S::decode_response(payload)?;
-            if S::len(&response) != keys.len() {
+            let response = LookupResponse::<K>::decode(payload)?;
+            if response.len() != keys.len() {
                 return Err(Malformed { fault: Fault::BadItemCount, ..ECHO }.into());
             }
             Ok(())

@@ -1,24 +1,20 @@
 //! APPS_LOOKUP: processes by their pids.
 
-use super::batch::Packer;
 use super::bytes::{Fixed, Writer, wire_len};
 use super::fault::{BuildError, Fault, Malformed};
 use super::lookup::{
-    HEADER_LEN, ItemWriter, LAYOUT_VERSION, Label, Labels, Orchestrator, Table, Texts, check_texts,
-    header, item_len,
+    HEADER_LEN, ItemWriter, LAYOUT_VERSION, Label, Labels, Lookup, LookupRequest, LookupResponse,
+    Orchestrator, Table, Texts, check_texts, item_len,
 };
-use super::reply::{Filler, Placed, Verdict};
+use super::reply::{LookupReply, Placed};
 use std::fmt;
 
 const KEY_LEN: usize = 8;
 /// Not the 64 that a C structure with these fields would have.
 const ITEM_LEN: usize = 60;
-/// An item with three empty strings.
-pub(crate) const PLACEHOLDER_LEN: usize = ITEM_LEN + 3;
 const COMM_MAX: usize = 15;
 const UID_UNSET: u32 = u32::MAX;
 const REQUEST: &str = "apps lookup request";
-const RESPONSE: &str = "apps lookup response";
 const ITEM: &str = "apps lookup item";
 
 /// The number of a process.
@@ -31,9 +27,69 @@ impl fmt::Display for Pid {
     }
 }
 
-/// The keys of a request, seen in a payload. All of them were checked.
+/// The lookup whose keys are pids.
 #[derive(Clone, Copy, Debug)]
-pub struct AppsRequest<'a>(Table<'a>);
+pub enum Pids {}
+
+/// A request for pids.
+pub type AppsRequest<'a> = LookupRequest<'a, Pids>;
+/// A response to a request for pids.
+pub type AppsResponse<'a> = LookupResponse<'a, Pids>;
+/// The answer that a handler gives to a request for pids.
+pub type AppsReply<'r, 'b> = LookupReply<'r, 'b, Pids>;
+
+impl Lookup for Pids {
+    type Key<'a> = Pid;
+    type Item<'a> = AppItem<'a>;
+
+    const REQUEST: &'static str = REQUEST;
+    const RESPONSE: &'static str = "apps lookup response";
+    const ITEM: &'static str = ITEM;
+    const ITEM_LEN: usize = ITEM_LEN;
+    const HAS_LONG_KEYS: bool = false;
+
+    fn check_key(_: Pid) -> Result<(), BuildError> {
+        Ok(())
+    }
+
+    fn key_len(_: Pid) -> usize {
+        KEY_LEN
+    }
+
+    fn write_key(pid: Pid, bytes: &mut [u8]) {
+        let key: [u8; KEY_LEN] = Writer::new().u32(pid.0).u32(0).done();
+        bytes.copy_from_slice(&key);
+    }
+
+    fn key(bytes: &[u8]) -> Pid {
+        Pid(Fixed::<KEY_LEN>::of(bytes).map_or(0, |key| key.u32(0)))
+    }
+
+    fn placeholder_len(_: Pid) -> usize {
+        // Three empty strings.
+        ITEM_LEN + 3
+    }
+
+    fn write_placeholder(pid: Pid, why: Placed, item: &mut [u8]) {
+        let status = match why {
+            Placed::Oversized => AppStatus::OversizedItem,
+            _ => AppStatus::PayloadExceeded,
+        };
+        write_item(status, pid, None, item);
+    }
+
+    fn item(bytes: &[u8]) -> Result<AppItem<'_>, Malformed> {
+        AppItem::decode(bytes)
+    }
+
+    fn placed(item: &AppItem<'_>, pid: Pid) -> Option<Placed> {
+        (item.pid == pid).then_some(match item.status {
+            AppStatus::PayloadExceeded => Placed::Exceeded,
+            AppStatus::OversizedItem => Placed::Oversized,
+            _ => Placed::Whole,
+        })
+    }
+}
 
 impl<'a> AppsRequest<'a> {
     /// A view of a request.
@@ -50,46 +106,17 @@ impl<'a> AppsRequest<'a> {
         if table.generation != 0 || (0..table.len()).any(reserved) {
             return Err(bad_layout);
         }
-        Ok(AppsRequest(table))
-    }
-
-    /// The number of keys.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        Ok(LookupRequest::of(table))
     }
 
     /// A pid.
     pub fn pid(&self, index: usize) -> Option<Pid> {
-        self.0.item(index).and_then(Fixed::<KEY_LEN>::of).map(|key| Pid(key.u32(0)))
-    }
-
-    /// The pids in order.
-    pub fn iter(&self) -> impl Iterator<Item = Pid> + use<'a> {
-        let request = *self;
-        (0..request.len()).filter_map(move |index| request.pid(index))
+        self.key(index)
     }
 
     /// The length of a request for so many pids, in bytes.
     pub const fn len_for(keys: usize) -> usize {
         HEADER_LEN + keys * (super::batch::ENTRY_LEN + KEY_LEN)
-    }
-
-    /// Writes a request for these pids; returns the payload's length.
-    ///
-    /// # Errors
-    /// [`BuildError::Overflow`] when it does not fit.
-    pub fn encode(pids: &[Pid], payload: &mut [u8]) -> Result<usize, BuildError> {
-        let mut packer = Packer::new(payload, HEADER_LEN, pids.len(), REQUEST)?;
-        for pid in pids {
-            let key: [u8; KEY_LEN] = Writer::new().u32(pid.0).u32(0).done();
-            packer.push(&key)?;
-        }
-        Ok(packer.finish_with(&header(pids.len(), 0)))
     }
 }
 
@@ -228,56 +255,6 @@ impl<'a> AppItem<'a> {
     }
 }
 
-/// A response, seen in a payload. Its header and directory are checked when it is made, an item
-/// when it is handed out.
-#[derive(Clone, Copy, Debug)]
-pub struct AppsResponse<'a>(Table<'a>);
-
-impl<'a> AppsResponse<'a> {
-    /// A view of a response.
-    ///
-    /// # Errors
-    /// [`Fault::Truncated`], [`Fault::BadLayout`], [`Fault::BadAlignment`],
-    /// [`Fault::OutOfBounds`].
-    pub fn decode(payload: &'a [u8]) -> Result<AppsResponse<'a>, Malformed> {
-        Table::decode(payload, RESPONSE, |length| length >= ITEM_LEN).map(AppsResponse)
-    }
-
-    /// The number of answers.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The provider's generation. When it goes down, what was learnt for good is no longer true.
-    pub fn generation(&self) -> u64 {
-        self.0.generation
-    }
-
-    /// One answer.
-    ///
-    /// # Errors
-    /// Why the item is malformed; [`Fault::BadItemCount`] when there are not so many.
-    pub fn item(&self, index: usize) -> Result<AppItem<'a>, Malformed> {
-        AppItem::decode(self.raw(index)?)
-    }
-
-    /// The bytes of one answer.
-    pub(crate) fn raw(&self, index: usize) -> Result<&'a [u8], Malformed> {
-        self.0.item(index).ok_or(Malformed::new(Fault::BadItemCount, ITEM))
-    }
-
-    /// The answers in order.
-    pub fn iter(&self) -> impl Iterator<Item = Result<AppItem<'a>, Malformed>> + use<'a> {
-        let response = *self;
-        (0..response.len()).map(move |index| response.item(index))
-    }
-}
-
 /// What a handler says of a process's cgroup.
 #[derive(Clone, Copy, Debug)]
 pub enum AppCgroup<'a> {
@@ -321,39 +298,10 @@ pub struct App<'a> {
     pub cgroup: AppCgroup<'a>,
 }
 
-/// The answer to a request, filled by a handler: one item for each key, in order.
-#[derive(Debug)]
-pub struct AppsReply<'r, 'b> {
-    request: AppsRequest<'r>,
-    filler: Filler<'b>,
-}
-
-impl<'r, 'b> AppsReply<'r, 'b> {
-    /// An answer to this request.
-    ///
-    /// # Errors
-    /// [`BuildError::Overflow`] when not even a placeholder for every key fits.
-    pub fn new(
-        request: AppsRequest<'r>,
-        payload: &'b mut [u8],
-    ) -> Result<AppsReply<'r, 'b>, BuildError> {
-        let placeholders = (0..request.len()).map(|_| PLACEHOLDER_LEN);
-        Ok(AppsReply { request, filler: Filler::new(payload, placeholders, RESPONSE)? })
-    }
-
-    /// Sets the generation, which must be the same in all answers to one logical request.
-    pub fn set_generation(&mut self, generation: u64) {
-        self.filler.set_generation(generation);
-    }
-
+impl AppsReply<'_, '_> {
     /// The pid that is answered next, or nothing when all are.
     pub fn next_pid(&self) -> Option<Pid> {
-        self.request.pid(self.filler.next())
-    }
-
-    /// Whether the response is full, so that what is known of further keys does not matter.
-    pub fn is_full(&self) -> bool {
-        self.filler.is_exceeded()
+        self.next_key()
     }
 
     /// Answers the next pid: it is known.
@@ -364,8 +312,8 @@ impl<'r, 'b> AppsReply<'r, 'b> {
     /// item would fit a response of its own but not this one. An error stays.
     pub fn known(&mut self, app: &App<'_>) -> Result<Placed, BuildError> {
         let checked = check_app(app);
-        self.filler.keep(checked)?;
-        self.place(AppStatus::Known, Some(app))
+        self.keep(checked)?;
+        self.say(AppStatus::Known, Some(app))
     }
 
     /// Answers the next pid: it is not known.
@@ -373,35 +321,13 @@ impl<'r, 'b> AppsReply<'r, 'b> {
     /// # Errors
     /// As for [`AppsReply::known`].
     pub fn unknown(&mut self) -> Result<Placed, BuildError> {
-        self.place(AppStatus::Unknown, None)
+        self.say(AppStatus::Unknown, None)
     }
 
-    fn place(&mut self, status: AppStatus, app: Option<&App<'_>>) -> Result<Placed, BuildError> {
-        let pid = self.next_pid().unwrap_or(Pid(0));
+    fn say(&mut self, status: AppStatus, app: Option<&App<'_>>) -> Result<Placed, BuildError> {
         let parts = app.map(Parts::of).unwrap_or_default();
         let length = item_len(ITEM_LEN, &parts.texts, parts.labels);
-        let verdict = self.filler.judge(length, PLACEHOLDER_LEN, ITEM);
-        let verdict = self.filler.keep(verdict)?;
-        let (placed, status, length) = match verdict {
-            Verdict::Write => (Placed::Whole, status, length),
-            Verdict::Oversized => (Placed::Oversized, AppStatus::OversizedItem, PLACEHOLDER_LEN),
-            Verdict::Exceeded => (Placed::Exceeded, AppStatus::PayloadExceeded, PLACEHOLDER_LEN),
-        };
-        let written = self.filler.write(length, PLACEHOLDER_LEN, |item| {
-            let app = app.filter(|_| placed == Placed::Whole);
-            write_item(status, pid, app, item);
-        });
-        self.filler.keep(written)?;
-        Ok(placed)
-    }
-
-    /// The payload's length.
-    ///
-    /// # Errors
-    /// The first error of any answer; [`BuildError::ItemCount`] when a pid has none.
-    pub fn finish(self) -> Result<usize, BuildError> {
-        debug_assert_eq!(self.filler.keys(), self.request.len());
-        self.filler.finish()
+        self.place(length, |pid, item| write_item(status, pid, app, item))
     }
 }
 

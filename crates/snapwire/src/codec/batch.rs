@@ -202,13 +202,21 @@ impl<'a> Packer<'a> {
 
     /// Appends an item.
     pub(crate) fn push(&mut self, item: &[u8]) -> Result<(), BuildError> {
+        self.push_with(item.len(), |target| target.copy_from_slice(item))
+    }
+
+    /// Appends an item of this length, which `write` writes.
+    #[inline]
+    pub(crate) fn push_with(
+        &mut self,
+        length: usize,
+        write: impl FnOnce(&mut [u8]),
+    ) -> Result<(), BuildError> {
         let what = self.what;
         let slot = self.slot()?;
         let room = slot.len();
-        let target =
-            slot.get_mut(..item.len()).ok_or(BuildError::overflow(what, item.len(), room))?;
-        target.copy_from_slice(item);
-        self.commit(item.len());
+        write(slot.get_mut(..length).ok_or(BuildError::overflow(what, length, room))?);
+        self.commit(length);
         Ok(())
     }
 

@@ -1,22 +1,82 @@
 //! CGROUPS_LOOKUP: cgroups by their paths. A path is an opaque key: nobody opens it.
 
-use super::batch::Packer;
 use super::bytes::{Fixed, Writer, wire_len};
 use super::fault::{BuildError, Fault, Malformed};
 use super::lookup::{
-    HEADER_LEN, ItemWriter, LAYOUT_VERSION, Label, Labels, Orchestrator, Table, Texts, check_texts,
-    header, item_len,
+    ItemWriter, LAYOUT_VERSION, Label, Labels, Lookup, LookupRequest, LookupResponse, Orchestrator,
+    Table, Texts, check_texts, item_len,
 };
-use super::reply::{Filler, Placed, Verdict};
+use super::reply::{LookupReply, Placed};
 
 const ITEM_LEN: usize = 28;
 const REQUEST: &str = "cgroups lookup request";
-const RESPONSE: &str = "cgroups lookup response";
 const ITEM: &str = "cgroups lookup item";
 
-/// The keys of a request, seen in a payload. All of them were checked.
+/// The lookup whose keys are paths.
 #[derive(Clone, Copy, Debug)]
-pub struct CgroupsRequest<'a>(Table<'a>);
+pub enum Paths {}
+
+/// A request for paths.
+pub type CgroupsRequest<'a> = LookupRequest<'a, Paths>;
+/// A response to a request for paths.
+pub type CgroupsResponse<'a> = LookupResponse<'a, Paths>;
+/// The answer that a handler gives to a request for paths.
+pub type CgroupsReply<'r, 'b> = LookupReply<'r, 'b, Paths>;
+
+impl Lookup for Paths {
+    type Key<'a> = &'a [u8];
+    type Item<'a> = CgroupItem<'a>;
+
+    const REQUEST: &'static str = REQUEST;
+    const RESPONSE: &'static str = "cgroups lookup response";
+    const ITEM: &'static str = ITEM;
+    const ITEM_LEN: usize = ITEM_LEN;
+    const HAS_LONG_KEYS: bool = true;
+
+    fn check_key(path: &[u8]) -> Result<(), BuildError> {
+        if path.is_empty() {
+            return Err(BuildError::unfit(REQUEST, "a path is empty"));
+        }
+        check_texts(REQUEST, &[path], &[])
+    }
+
+    fn key_len(path: &[u8]) -> usize {
+        path.len() + 1
+    }
+
+    fn write_key(path: &[u8], bytes: &mut [u8]) {
+        bytes[..path.len()].copy_from_slice(path);
+        bytes[path.len()] = 0;
+    }
+
+    fn key(bytes: &[u8]) -> &[u8] {
+        bytes.split_last().map_or(b"", |(_, path)| path)
+    }
+
+    fn placeholder_len(path: &[u8]) -> usize {
+        ITEM_LEN + path.len() + 2
+    }
+
+    fn write_placeholder(path: &[u8], why: Placed, item: &mut [u8]) {
+        let status = match why {
+            Placed::Oversized => CgroupStatus::OversizedItem,
+            _ => CgroupStatus::PayloadExceeded,
+        };
+        CgroupItem::write(status, Orchestrator::UNKNOWN, path, b"", &[], item);
+    }
+
+    fn item(bytes: &[u8]) -> Result<CgroupItem<'_>, Malformed> {
+        CgroupItem::decode(bytes)
+    }
+
+    fn placed(item: &CgroupItem<'_>, path: &[u8]) -> Option<Placed> {
+        (item.path == path).then_some(match item.status {
+            CgroupStatus::PayloadExceeded => Placed::Exceeded,
+            CgroupStatus::OversizedItem => Placed::Oversized,
+            _ => Placed::Whole,
+        })
+    }
+}
 
 impl<'a> CgroupsRequest<'a> {
     /// A view of a request.
@@ -36,51 +96,12 @@ impl<'a> CgroupsRequest<'a> {
                 _ => return Err(Malformed::new(Fault::MissingNul, REQUEST)),
             }
         }
-        Ok(CgroupsRequest(table))
-    }
-
-    /// The number of keys.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        Ok(LookupRequest::of(table))
     }
 
     /// A path, without its NUL.
     pub fn path(&self, index: usize) -> Option<&'a [u8]> {
-        self.0.item(index)?.split_last().map(|(_, path)| path)
-    }
-
-    /// The paths in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
-        let request = *self;
-        (0..request.len()).map(move |index| request.path(index).unwrap_or_default())
-    }
-
-    /// Writes a request for these paths; returns the payload's length.
-    ///
-    /// # Errors
-    /// [`BuildError::Overflow`] when it does not fit, [`BuildError::Unfit`] for a path that is
-    /// empty or has a NUL inside.
-    pub fn encode(paths: &[&[u8]], payload: &mut [u8]) -> Result<usize, BuildError> {
-        let mut packer = Packer::new(payload, HEADER_LEN, paths.len(), REQUEST)?;
-        for path in paths {
-            if path.is_empty() {
-                return Err(BuildError::unfit(REQUEST, "a path is empty"));
-            }
-            check_texts(REQUEST, &[path], &[])?;
-            let slot = packer.slot()?;
-            let room = slot.len();
-            let length = path.len() + 1;
-            let key = slot.get_mut(..length).ok_or(BuildError::overflow(REQUEST, length, room))?;
-            key[..path.len()].copy_from_slice(path);
-            key[path.len()] = 0;
-            packer.commit(length);
-        }
-        Ok(packer.finish_with(&header(paths.len(), 0)))
+        self.key(index)
     }
 }
 
@@ -154,7 +175,7 @@ impl<'a> CgroupItem<'a> {
         Ok(CgroupItem { status, orchestrator, path: path.bytes, name: name.bytes, labels })
     }
 
-    /// Writes the item, of the length that [`CgroupItem::encoded_len`] gave.
+    /// Writes the item, of the right length.
     fn write(
         status: CgroupStatus,
         orchestrator: Orchestrator,
@@ -181,94 +202,10 @@ impl<'a> CgroupItem<'a> {
     }
 }
 
-/// A response, seen in a payload. Its header and directory are checked when it is made, an item
-/// when it is handed out.
-#[derive(Clone, Copy, Debug)]
-pub struct CgroupsResponse<'a>(Table<'a>);
-
-impl<'a> CgroupsResponse<'a> {
-    /// A view of a response.
-    ///
-    /// # Errors
-    /// [`Fault::Truncated`], [`Fault::BadLayout`], [`Fault::BadAlignment`],
-    /// [`Fault::OutOfBounds`].
-    pub fn decode(payload: &'a [u8]) -> Result<CgroupsResponse<'a>, Malformed> {
-        Table::decode(payload, RESPONSE, |length| length >= ITEM_LEN).map(CgroupsResponse)
-    }
-
-    /// The number of answers.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The provider's generation. When it goes down, what was learnt for good is no longer true.
-    pub fn generation(&self) -> u64 {
-        self.0.generation
-    }
-
-    /// One answer.
-    ///
-    /// # Errors
-    /// Why the item is malformed; [`Fault::BadItemCount`] when there are not so many.
-    pub fn item(&self, index: usize) -> Result<CgroupItem<'a>, Malformed> {
-        CgroupItem::decode(self.raw(index)?)
-    }
-
-    /// The bytes of one answer.
-    pub(crate) fn raw(&self, index: usize) -> Result<&'a [u8], Malformed> {
-        self.0.item(index).ok_or(Malformed::new(Fault::BadItemCount, ITEM))
-    }
-
-    /// The answers in order.
-    pub fn iter(&self) -> impl Iterator<Item = Result<CgroupItem<'a>, Malformed>> + use<'a> {
-        let response = *self;
-        (0..response.len()).map(move |index| response.item(index))
-    }
-}
-
-/// The answer to a request, filled by a handler: one item for each key, in order.
-#[derive(Debug)]
-pub struct CgroupsReply<'r, 'b> {
-    request: CgroupsRequest<'r>,
-    filler: Filler<'b>,
-}
-
-/// The length of an item that has nothing but its path.
-pub(crate) fn placeholder_len(path: &[u8]) -> usize {
-    ITEM_LEN + path.len() + 2
-}
-
-impl<'r, 'b> CgroupsReply<'r, 'b> {
-    /// An answer to this request.
-    ///
-    /// # Errors
-    /// [`BuildError::Overflow`] when not even a placeholder for every key fits.
-    pub fn new(
-        request: CgroupsRequest<'r>,
-        payload: &'b mut [u8],
-    ) -> Result<CgroupsReply<'r, 'b>, BuildError> {
-        let filler = Filler::new(payload, request.iter().map(placeholder_len), RESPONSE)?;
-        Ok(CgroupsReply { request, filler })
-    }
-
-    /// Sets the generation, which must be the same in all answers to one logical request.
-    pub fn set_generation(&mut self, generation: u64) {
-        self.filler.set_generation(generation);
-    }
-
+impl<'r> CgroupsReply<'r, '_> {
     /// The path that is answered next, or nothing when all are.
     pub fn next_path(&self) -> Option<&'r [u8]> {
-        self.request.path(self.filler.next())
-    }
-
-    /// Whether the response is full, so that what is known of further keys does not matter.
-    pub fn is_full(&self) -> bool {
-        self.filler.is_exceeded()
+        self.next_key()
     }
 
     /// Answers the next path: it is known.
@@ -284,8 +221,8 @@ impl<'r, 'b> CgroupsReply<'r, 'b> {
         labels: &[Label<'_>],
     ) -> Result<Placed, BuildError> {
         let checked = check_texts(ITEM, &[name], labels);
-        self.filler.keep(checked)?;
-        self.place(CgroupStatus::Known, orchestrator, name, labels)
+        self.keep(checked)?;
+        self.say(CgroupStatus::Known, orchestrator, name, labels)
     }
 
     /// Answers the next path: it is not known yet.
@@ -293,7 +230,7 @@ impl<'r, 'b> CgroupsReply<'r, 'b> {
     /// # Errors
     /// As for [`CgroupsReply::known`].
     pub fn unknown_retry_later(&mut self) -> Result<Placed, BuildError> {
-        self.place(CgroupStatus::UnknownRetryLater, Orchestrator::UNKNOWN, b"", &[])
+        self.say(CgroupStatus::UnknownRetryLater, Orchestrator::UNKNOWN, b"", &[])
     }
 
     /// Answers the next path: it is not known and will not be.
@@ -301,10 +238,10 @@ impl<'r, 'b> CgroupsReply<'r, 'b> {
     /// # Errors
     /// As for [`CgroupsReply::known`].
     pub fn unknown_permanent(&mut self) -> Result<Placed, BuildError> {
-        self.place(CgroupStatus::UnknownPermanent, Orchestrator::UNKNOWN, b"", &[])
+        self.say(CgroupStatus::UnknownPermanent, Orchestrator::UNKNOWN, b"", &[])
     }
 
-    fn place(
+    fn say(
         &mut self,
         status: CgroupStatus,
         orchestrator: Orchestrator,
@@ -312,46 +249,8 @@ impl<'r, 'b> CgroupsReply<'r, 'b> {
         labels: &[Label<'_>],
     ) -> Result<Placed, BuildError> {
         let path = self.next_path().unwrap_or_default();
-        let length = item_len(ITEM_LEN, &[path, name], labels);
-        let placeholder = placeholder_len(path);
-        let verdict = self.filler.judge(length, placeholder, ITEM);
-        let verdict = self.filler.keep(verdict)?;
-        let (placed, status, length) = match verdict {
-            Verdict::Write => (Placed::Whole, status, length),
-            Verdict::Oversized => (Placed::Oversized, CgroupStatus::OversizedItem, placeholder),
-            Verdict::Exceeded => (Placed::Exceeded, CgroupStatus::PayloadExceeded, placeholder),
-        };
-        let written = self.filler.write(length, placeholder, |item| {
-            if placed == Placed::Whole {
-                CgroupItem::write(status, orchestrator, path, name, labels, item);
-            } else {
-                CgroupItem::write(status, Orchestrator::UNKNOWN, path, b"", &[], item);
-            }
-        });
-        self.filler.keep(written)?;
-        Ok(placed)
+        self.place(item_len(ITEM_LEN, &[path, name], labels), |path, item| {
+            CgroupItem::write(status, orchestrator, path, name, labels, item);
+        })
     }
-
-    /// The payload's length.
-    ///
-    /// # Errors
-    /// The first error of any answer; [`BuildError::ItemCount`] when a path has none.
-    pub fn finish(self) -> Result<usize, BuildError> {
-        debug_assert_eq!(self.filler.keys(), self.request.len());
-        self.filler.finish()
-    }
-}
-
-/// The bytes of an item that says that a path is too long to be asked for.
-pub(crate) fn oversized_item(path: &[u8]) -> Vec<u8> {
-    let mut item = vec![0; placeholder_len(path)];
-    CgroupItem::write(
-        CgroupStatus::OversizedItem,
-        Orchestrator::UNKNOWN,
-        path,
-        b"",
-        &[],
-        &mut item,
-    );
-    item
 }

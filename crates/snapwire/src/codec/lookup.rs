@@ -7,9 +7,11 @@
 //! | 8 | 8 | 0 | generation |
 //! | 16 | 8 each | directory; offsets count from its end | the same |
 
-use super::batch::{ENTRY_LEN, Entry, split_directory};
+use super::batch::{ENTRY_LEN, Entry, Packer, split_directory};
 use super::bytes::{Fixed, Writer, align8, wire_len};
 use super::fault::{BuildError, Fault, Malformed};
+use super::reply::Placed;
+use std::marker::PhantomData;
 
 pub(crate) const HEADER_LEN: usize = 16;
 pub(crate) const LAYOUT_VERSION: u16 = 1;
@@ -78,6 +80,152 @@ impl<'a> Table<'a> {
     pub(crate) fn item(&self, index: usize) -> Option<&'a [u8]> {
         let entry = Entry::of(self.directory.get(index)?);
         self.packed.get(entry.offset..entry.offset + entry.length)
+    }
+}
+
+/// What the two lookups do differently: their keys and their items.
+pub trait Lookup: Copy {
+    /// What is looked up.
+    type Key<'a>: Copy;
+    /// The answer to a key.
+    type Item<'a>;
+
+    /// What errors call a request.
+    const REQUEST: &'static str;
+    /// What errors call a response.
+    const RESPONSE: &'static str;
+    /// What errors call an item.
+    const ITEM: &'static str;
+    /// The length of an item's fixed part.
+    const ITEM_LEN: usize;
+    /// Whether a key may be longer than any request has room for.
+    const HAS_LONG_KEYS: bool;
+
+    /// Whether a key may be asked.
+    ///
+    /// # Errors
+    /// [`BuildError::Unfit`].
+    fn check_key(key: Self::Key<'_>) -> Result<(), BuildError>;
+    /// The length of a key in a request.
+    fn key_len(key: Self::Key<'_>) -> usize;
+    /// Writes a key of the right length.
+    fn write_key(key: Self::Key<'_>, bytes: &mut [u8]);
+    /// Reads a key of a request that was checked.
+    fn key(bytes: &[u8]) -> Self::Key<'_>;
+
+    /// The length of an item that has nothing but its key.
+    fn placeholder_len(key: Self::Key<'_>) -> usize;
+    /// Writes such an item, which says why there is no more.
+    fn write_placeholder(key: Self::Key<'_>, why: Placed, item: &mut [u8]);
+    /// Reads and checks an item.
+    ///
+    /// # Errors
+    /// Why it is malformed.
+    fn item(bytes: &[u8]) -> Result<Self::Item<'_>, Malformed>;
+    /// What became of the item of this key; nothing when it is that of another.
+    fn placed(item: &Self::Item<'_>, key: Self::Key<'_>) -> Option<Placed>;
+}
+
+/// The keys of a request, seen in a payload. All of them were checked.
+#[derive(Clone, Copy, Debug)]
+pub struct LookupRequest<'a, K> {
+    table: Table<'a>,
+    kind: PhantomData<K>,
+}
+
+impl<'a, K: Lookup> LookupRequest<'a, K> {
+    /// The request whose keys were checked.
+    pub(super) fn of(table: Table<'a>) -> LookupRequest<'a, K> {
+        LookupRequest { table, kind: PhantomData }
+    }
+
+    /// The number of keys.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A key.
+    pub(super) fn key(&self, index: usize) -> Option<K::Key<'a>> {
+        self.table.item(index).map(K::key)
+    }
+
+    /// The keys in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = K::Key<'a>> + use<'a, K> {
+        let table = self.table;
+        (0..table.len()).map(move |index| K::key(table.item(index).unwrap_or_default()))
+    }
+
+    /// Writes a request for these keys; returns the payload's length.
+    ///
+    /// # Errors
+    /// [`BuildError::Overflow`] when it does not fit, [`BuildError::Unfit`] for a path that is
+    /// empty or has a NUL inside.
+    pub fn encode(keys: &[K::Key<'_>], payload: &mut [u8]) -> Result<usize, BuildError> {
+        let mut packer = Packer::new(payload, HEADER_LEN, keys.len(), K::REQUEST)?;
+        for key in keys {
+            K::check_key(*key)?;
+            packer.push_with(K::key_len(*key), |bytes| K::write_key(*key, bytes))?;
+        }
+        Ok(packer.finish_with(&header(keys.len(), 0)))
+    }
+}
+
+/// A response, seen in a payload. Its header and directory are checked when it is made, an item
+/// when it is handed out.
+#[derive(Clone, Copy, Debug)]
+pub struct LookupResponse<'a, K> {
+    table: Table<'a>,
+    kind: PhantomData<K>,
+}
+
+impl<'a, K: Lookup> LookupResponse<'a, K> {
+    /// A view of a response.
+    ///
+    /// # Errors
+    /// [`Fault::Truncated`], [`Fault::BadLayout`], [`Fault::BadAlignment`],
+    /// [`Fault::OutOfBounds`].
+    pub fn decode(payload: &'a [u8]) -> Result<LookupResponse<'a, K>, Malformed> {
+        let table = Table::decode(payload, K::RESPONSE, |length| length >= K::ITEM_LEN)?;
+        Ok(LookupResponse { table, kind: PhantomData })
+    }
+
+    /// The number of answers.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The provider's generation. When it goes down, what was learnt for good is no longer true.
+    pub fn generation(&self) -> u64 {
+        self.table.generation
+    }
+
+    /// One answer.
+    ///
+    /// # Errors
+    /// Why the item is malformed; [`Fault::BadItemCount`] when there are not so many.
+    pub fn item(&self, index: usize) -> Result<K::Item<'a>, Malformed> {
+        K::item(self.raw(index)?)
+    }
+
+    /// The bytes of one answer.
+    pub(crate) fn raw(&self, index: usize) -> Result<&'a [u8], Malformed> {
+        self.table.item(index).ok_or(Malformed::new(Fault::BadItemCount, K::ITEM))
+    }
+
+    /// The answers in order.
+    pub fn iter(&self) -> impl Iterator<Item = Result<K::Item<'a>, Malformed>> + use<'a, K> {
+        let response = *self;
+        (0..response.len()).map(move |index| response.item(index))
     }
 }
 

@@ -4,9 +4,6 @@ use super::batch::{ENTRY_LEN, Entry};
 use super::bytes::align8;
 use super::lookup;
 
-pub(crate) use super::apps::PLACEHOLDER_LEN as APP_PLACEHOLDER_LEN;
-pub(crate) use super::cgroups::oversized_item as oversized_cgroup;
-pub(crate) use super::cgroups::placeholder_len as cgroup_placeholder_len;
 pub(crate) use super::lookup::HEADER_LEN;
 
 /// What a key or an item of this length adds to a message, with its entry.

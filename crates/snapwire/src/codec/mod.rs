@@ -24,14 +24,16 @@ pub mod text;
 
 pub use apps::{
     App, AppCgroup, AppCgroupStatus, AppItem, AppStatus, AppsReply, AppsRequest, AppsResponse, Pid,
+    Pids,
 };
 pub use batch::{Batch, BatchBuilder};
-pub use cgroups::{CgroupItem, CgroupStatus, CgroupsReply, CgroupsRequest, CgroupsResponse};
+pub use cgroups::{CgroupItem, CgroupStatus, CgroupsReply, CgroupsRequest, CgroupsResponse, Paths};
 pub use chunk::{CHUNK_MAGIC, Chunk};
 pub use fault::{BuildError, Fault, Malformed};
 pub use header::{Code, HEADER_LEN, Header, Kind, MESSAGE_MAGIC, Status, VERSION};
 pub use hello::{Hello, HelloAck, Limit};
-pub use lookup::{Label, Labels, Orchestrator};
+pub(crate) use lookup::Lookup;
+pub use lookup::{Label, Labels, LookupRequest, LookupResponse, Orchestrator};
 pub use profile::Profiles;
-pub use reply::Placed;
+pub use reply::{LookupReply, Placed};
 pub use snapshot::{Snapshot, SnapshotBuilder, SnapshotItem, SnapshotRequest};

@@ -1,10 +1,10 @@
 //! The rules by which a lookup's response is filled: one item for every key, in order, and what
 //! becomes of those that do not fit.
 
-use super::batch::Packer;
+use super::batch::{ENTRY_LEN, Packer};
 use super::bytes::align8;
 use super::fault::BuildError;
-use super::lookup;
+use super::lookup::{self, HEADER_LEN, Lookup, LookupRequest};
 
 /// What became of an item that was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,12 +17,14 @@ pub enum Placed {
     Exceeded,
 }
 
-/// Keeps room for a placeholder of every key that is still to come.
+/// The answer to a request, filled by a handler: one item for each key, in order.
+///
+/// It keeps room for a placeholder of every key that is still to come.
 #[derive(Debug)]
-pub(crate) struct Filler<'a> {
-    packer: Packer<'a>,
+pub struct LookupReply<'r, 'b, K> {
+    request: LookupRequest<'r, K>,
+    packer: Packer<'b>,
     generation: u64,
-    keys: usize,
     /// What placeholders of the keys from here on need, each but the last rounded up to 8.
     reserved: usize,
     /// The longest item that an otherwise empty response could hold.
@@ -31,122 +33,118 @@ pub(crate) struct Filler<'a> {
     failed: Option<BuildError>,
 }
 
-/// What is to be done with an item.
-pub(crate) enum Verdict {
-    Write,
-    Oversized,
-    Exceeded,
-}
-
-impl<'a> Filler<'a> {
-    /// `placeholders` are the lengths of the keys' placeholders, in order.
-    pub(crate) fn new(
-        payload: &'a mut [u8],
-        placeholders: impl ExactSizeIterator<Item = usize>,
-        what: &'static str,
-    ) -> Result<Filler<'a>, BuildError> {
-        let keys = placeholders.len();
+impl<'r, 'b, K: Lookup> LookupReply<'r, 'b, K> {
+    /// An answer to this request.
+    ///
+    /// # Errors
+    /// [`BuildError::Overflow`] when not even a placeholder for every key fits.
+    pub fn new(
+        request: LookupRequest<'r, K>,
+        payload: &'b mut [u8],
+    ) -> Result<LookupReply<'r, 'b, K>, BuildError> {
         let mut reserved = 0;
-        for length in placeholders {
-            reserved = align8(reserved) + length;
+        for key in request.iter() {
+            reserved = align8(reserved) + K::placeholder_len(key);
         }
         let room = payload.len();
-        let alone = room.saturating_sub(lookup::HEADER_LEN + super::batch::ENTRY_LEN);
-        let packer = Packer::new(payload, lookup::HEADER_LEN, keys, what)?;
+        let alone = room.saturating_sub(HEADER_LEN + ENTRY_LEN);
+        let packer = Packer::new(payload, HEADER_LEN, request.len(), K::RESPONSE)?;
         if reserved > packer.room() {
-            return Err(BuildError::overflow(what, room - packer.room() + reserved, room));
+            let needed = room - packer.room() + reserved;
+            return Err(BuildError::overflow(K::RESPONSE, needed, room));
         }
-        Ok(Filler { packer, generation: 0, keys, reserved, alone, exceeded: false, failed: None })
+        let (generation, exceeded, failed) = (0, false, None);
+        Ok(LookupReply { request, packer, generation, reserved, alone, exceeded, failed })
     }
 
-    pub(crate) fn set_generation(&mut self, generation: u64) {
+    /// Sets the generation, which must be the same in all answers to one logical request.
+    pub fn set_generation(&mut self, generation: u64) {
         self.generation = generation;
     }
 
-    /// The index of the key whose item comes next.
-    pub(crate) fn next(&self) -> usize {
-        self.packer.count()
+    /// The key that is answered next, or nothing when all are.
+    pub(super) fn next_key(&self) -> Option<K::Key<'r>> {
+        self.request.key(self.packer.count())
     }
 
-    pub(crate) fn keys(&self) -> usize {
-        self.keys
-    }
-
-    /// Whether every following item is replaced by a placeholder.
-    pub(crate) fn is_exceeded(&self) -> bool {
+    /// Whether the response is full, so that what is known of further keys does not matter.
+    pub fn is_full(&self) -> bool {
         self.exceeded
     }
 
     /// Passes an error on, and keeps the first.
-    pub(crate) fn keep<T>(&mut self, result: Result<T, BuildError>) -> Result<T, BuildError> {
+    pub(super) fn keep<T>(&mut self, result: Result<T, BuildError>) -> Result<T, BuildError> {
         if let Err(error) = result {
             self.failed.get_or_insert(error);
         }
         result
     }
 
-    /// Decides about an item of this length, whose placeholder would have that one.
-    pub(crate) fn judge(
+    /// Answers the next key with an item of this length, or with a placeholder.
+    pub(super) fn place(
         &mut self,
         length: usize,
-        placeholder: usize,
-        what: &'static str,
-    ) -> Result<Verdict, BuildError> {
+        write: impl FnOnce(K::Key<'r>, &mut [u8]),
+    ) -> Result<Placed, BuildError> {
+        let placed = self.try_place(length, write);
+        self.keep(placed)
+    }
+
+    fn try_place(
+        &mut self,
+        length: usize,
+        write: impl FnOnce(K::Key<'r>, &mut [u8]),
+    ) -> Result<Placed, BuildError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        if self.next() == self.keys {
-            return Err(BuildError::ItemCount { expected: self.keys, found: self.keys + 1 });
-        }
+        let Some(key) = self.next_key() else {
+            let expected = self.request.len();
+            return Err(BuildError::ItemCount { expected, found: expected + 1 });
+        };
+        let placeholder = K::placeholder_len(key);
+        // What the keys after this one need.
+        let rest = self.reserved.saturating_sub(align8(placeholder));
+        let placed = self.judge(length, rest)?;
+        match placed {
+            Placed::Whole => self.packer.push_with(length, |item| write(key, item)),
+            why => self.packer.push_with(placeholder, |item| K::write_placeholder(key, why, item)),
+        }?;
+        self.reserved = rest;
+        Ok(placed)
+    }
+
+    /// Decides about an item of this length, where the keys after it need that much.
+    fn judge(&mut self, length: usize, rest: usize) -> Result<Placed, BuildError> {
         if self.exceeded {
-            return Ok(Verdict::Exceeded);
+            return Ok(Placed::Exceeded);
         }
-        let rest = self.rest(placeholder);
         let needed = if rest == 0 { length } else { align8(length) + rest };
         if needed <= self.packer.room() {
-            return Ok(Verdict::Write);
+            return Ok(Placed::Whole);
         }
-        if self.next() > 0 {
+        if self.packer.count() > 0 {
             self.exceeded = true;
-            return Ok(Verdict::Exceeded);
+            return Ok(Placed::Exceeded);
         }
         if length > self.alone {
-            return Ok(Verdict::Oversized);
+            return Ok(Placed::Oversized);
         }
         // It would fit alone, so to call it too large for good would be wrong.
-        Err(BuildError::overflow(what, needed, self.packer.room()))
-    }
-
-    /// What the keys after the next one need.
-    fn rest(&self, placeholder: usize) -> usize {
-        self.reserved.saturating_sub(align8(placeholder))
-    }
-
-    /// Writes an item that [`Filler::judge`] allowed.
-    pub(crate) fn write(
-        &mut self,
-        length: usize,
-        placeholder: usize,
-        write: impl FnOnce(&mut [u8]),
-    ) -> Result<(), BuildError> {
-        let slot = self.packer.slot()?;
-        let room = slot.len();
-        let item =
-            slot.get_mut(..length).ok_or(BuildError::overflow("lookup item", length, room))?;
-        write(item);
-        self.packer.commit(length);
-        self.reserved = self.rest(placeholder);
-        Ok(())
+        Err(BuildError::overflow(K::ITEM, needed, self.packer.room()))
     }
 
     /// The payload's length.
-    pub(crate) fn finish(self) -> Result<usize, BuildError> {
+    ///
+    /// # Errors
+    /// The first error of any answer; [`BuildError::ItemCount`] when a key has none.
+    pub fn finish(self) -> Result<usize, BuildError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let found = self.next();
-        if found != self.keys {
-            return Err(BuildError::ItemCount { expected: self.keys, found });
+        let (expected, found) = (self.request.len(), self.packer.count());
+        if found != expected {
+            return Err(BuildError::ItemCount { expected, found });
         }
         Ok(self.packer.finish_with(&lookup::header(found, self.generation)))
     }
