@@ -75,8 +75,7 @@ impl Context {
     }
 }
 
-/// What a server is started with. Whoever makes one makes it of what a caller in C gave, who promised
-/// that pointers are NULL or valid and that strings end with a NUL: `serve` relies on it.
+/// What a server is started with: pointers are NULL or valid, strings end with a NUL.
 struct Start<H> {
     run_dir: *const c_char,
     service: *const c_char,
@@ -87,6 +86,19 @@ struct Start<H> {
 }
 
 impl<H: Copy + Send + Sync + 'static> Start<H> {
+    /// # Safety
+    /// Pointers are NULL or valid; strings end with a NUL.
+    unsafe fn of(
+        run_dir: *const c_char,
+        service: *const c_char,
+        options: *const snapwire_options,
+        handler: Option<H>,
+        context: *mut c_void,
+        server: *mut *mut snapwire_server,
+    ) -> Start<H> {
+        Start { run_dir, service, options, handler, context, server }
+    }
+
     /// Starts a server whose requests go to `answer`, which calls the handler with its context.
     fn serve<S: Service>(
         self,
@@ -132,7 +144,8 @@ pub unsafe extern "C" fn snapwire_serve_increment(
     context: *mut c_void,
     server: *mut *mut snapwire_server,
 ) -> snapwire_status {
-    let start = Start { run_dir, service, options, handler, context, server };
+    // SAFETY: the caller's.
+    let start = unsafe { Start::of(run_dir, service, options, handler, context, server) };
     start.serve::<Increment>(|handler, context, number, reply| {
         let mut answer = 0;
         // SAFETY: the handler and its context are the caller's; the answer is there.
@@ -155,7 +168,8 @@ pub unsafe extern "C" fn snapwire_serve_string_reverse(
     context: *mut c_void,
     server: *mut *mut snapwire_server,
 ) -> snapwire_status {
-    let start = Start { run_dir, service, options, handler, context, server };
+    // SAFETY: the caller's.
+    let start = unsafe { Start::of(run_dir, service, options, handler, context, server) };
     start.serve::<StringReverse>(|handler, context, text, reply| {
         let mut reply = snapwire_text_reply(Filling::new(reply));
         let text = snapwire_bytes::of(text);
@@ -178,7 +192,8 @@ pub unsafe extern "C" fn snapwire_serve_snapshots(
     context: *mut c_void,
     server: *mut *mut snapwire_server,
 ) -> snapwire_status {
-    let start = Start { run_dir, service, options, handler, context, server };
+    // SAFETY: the caller's.
+    let start = unsafe { Start::of(run_dir, service, options, handler, context, server) };
     start.serve::<CgroupsSnapshot>(|handler, context, _, reply| {
         let mut reply = snapwire_snapshot_reply(Filling::new(reply));
         // SAFETY: the handler and its context are the caller's; the reply is here.
@@ -200,7 +215,8 @@ pub unsafe extern "C" fn snapwire_serve_cgroups(
     context: *mut c_void,
     server: *mut *mut snapwire_server,
 ) -> snapwire_status {
-    let start = Start { run_dir, service, options, handler, context, server };
+    // SAFETY: the caller's.
+    let start = unsafe { Start::of(run_dir, service, options, handler, context, server) };
     start.serve::<CgroupsLookup>(|handler, context, _, reply| {
         let mut reply = snapwire_cgroups_reply(Filling::new(reply));
         // SAFETY: the handler and its context are the caller's; the reply is here.
@@ -222,7 +238,8 @@ pub unsafe extern "C" fn snapwire_serve_apps(
     context: *mut c_void,
     server: *mut *mut snapwire_server,
 ) -> snapwire_status {
-    let start = Start { run_dir, service, options, handler, context, server };
+    // SAFETY: the caller's.
+    let start = unsafe { Start::of(run_dir, service, options, handler, context, server) };
     start.serve::<AppsLookup>(|handler, context, _, reply| {
         let mut reply = snapwire_apps_reply(Filling::new(reply));
         // SAFETY: the handler and its context are the caller's; the reply is here.
