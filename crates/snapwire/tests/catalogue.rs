@@ -19,15 +19,6 @@ use support::*;
 const PROFILES: [Profiles; 3] = [Profiles::BASELINE, Profiles::SHM_HYBRID, Profiles::SHM_WAITERS];
 const INCREMENT: Code = Code::INCREMENT;
 
-fn client_config(profile: Profiles) -> ClientConfig {
-    let offer = Offer { request: limit(0, 64), ..only(profile) };
-    ClientConfig { offer, timeout: Duration::from_secs(20), ..ClientConfig::default() }
-}
-
-fn server_config(profile: Profiles) -> ServerConfig {
-    ServerConfig { offer: only(profile), ..ServerConfig::default() }
-}
-
 /// The number that the handler refuses.
 const UNLUCKY: u64 = u64::MAX;
 
@@ -53,35 +44,10 @@ fn ready<S: Service>(endpoint: &Endpoint, profile: Profiles) -> Client<S> {
     client
 }
 
-/// Waits for something that must come about.
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !condition() {
-        assert!(began.elapsed() < Duration::from_secs(30), "{what} did not come about");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
 /// What must hold after every attack.
 fn assert_serves(place: &Place, profile: Profiles) {
     let mut client = ready::<Increment>(&place.endpoint, profile);
     assert_eq!(client.call(41).unwrap(), 42);
-}
-
-/// Numbers without a pattern, and always the same ones.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn bytes(&mut self, max: u64) -> Vec<u8> {
-        (0..1 + self.roll() % max).map(|_| self.roll() as u8).collect()
-    }
 }
 
 /// One request, valid unless it is changed.

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{Place, limit, only};
+use support::{Dice, Place, limit, only, until};
 
 /// What a process that is started to be killed does: `server` or `client`, a profile, and where.
 const ROLE: &str = "SNAPWIRE_CHAOS_ROLE";
@@ -20,21 +20,9 @@ const KILLS: u64 = 500;
 const LANES: u64 = 5;
 /// A call may take so long.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// And no call or step of the test takes so much longer, however busy the machine is.
+/// And no call takes so much longer, however busy the machine is.
 const SLACK: Duration = Duration::from_secs(20);
 const PROFILES: [Profiles; 3] = [Profiles::SHM_WAITERS, Profiles::SHM_HYBRID, Profiles::BASELINE];
-
-/// Numbers without a pattern.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-}
 
 fn client(endpoint: &Endpoint, profile: Profiles) -> Client<StringReverse> {
     Client::new(
@@ -140,15 +128,6 @@ impl Drop for Victim {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-/// Waits for something that must come about.
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !condition() {
-        assert!(began.elapsed() < SLACK, "{what}");
-        thread::sleep(Duration::from_millis(1));
     }
 }
 

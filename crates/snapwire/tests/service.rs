@@ -18,15 +18,6 @@ use support::*;
 
 const PROFILES: [Profiles; 3] = [Profiles::BASELINE, Profiles::SHM_HYBRID, Profiles::SHM_WAITERS];
 
-fn client_config(profile: Profiles) -> ClientConfig {
-    let offer = Offer { request: limit(0, 64), ..only(profile) };
-    ClientConfig { offer, timeout: Duration::from_secs(20), ..ClientConfig::default() }
-}
-
-fn server_config(profile: Profiles) -> ServerConfig {
-    ServerConfig { offer: only(profile), ..ServerConfig::default() }
-}
-
 fn incrementer(place: &Place, config: &ServerConfig) -> Server {
     Server::start::<Increment>(&place.endpoint, config, |number, reply| {
         reply.set(number.wrapping_add(1));
@@ -40,15 +31,6 @@ fn ready<S: snapwire::Service>(place: &Place, config: &ClientConfig) -> Client<S
     assert!(client.refresh());
     assert_eq!(client.state(), State::Ready);
     client
-}
-
-/// Waits for something that must come about.
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !condition() {
-        assert!(began.elapsed() < Duration::from_secs(30), "{what} did not come about");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[test]

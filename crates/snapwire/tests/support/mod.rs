@@ -5,9 +5,10 @@ use rustix::net::{
     self, AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt,
 };
 use snapwire::codec::{Code, HEADER_LEN, Header, Hello, HelloAck, Kind, Limit, Profiles, Status};
-use snapwire::{Endpoint, Offer};
+use snapwire::{ClientConfig, Endpoint, Offer, ServerConfig};
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A run directory that goes with the test.
@@ -51,6 +52,40 @@ pub fn only(profile: Profiles) -> Offer {
 
 pub fn limit(payload_bytes: u32, batch_items: u32) -> Limit {
     Limit { payload_bytes, batch_items }
+}
+
+pub fn client_config(profile: Profiles) -> ClientConfig {
+    let offer = Offer { request: limit(0, 64), ..only(profile) };
+    ClientConfig { offer, timeout: Duration::from_secs(20), ..ClientConfig::default() }
+}
+
+pub fn server_config(profile: Profiles) -> ServerConfig {
+    ServerConfig { offer: only(profile), ..ServerConfig::default() }
+}
+
+/// Waits for something that must come about.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < Duration::from_secs(30), "{what} did not come about");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Numbers without a pattern, and the same ones for the same seed.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub fn bytes(&mut self, max: u64) -> Vec<u8> {
+        (0..1 + self.roll() % max).map(|_| self.roll() as u8).collect()
+    }
 }
 
 /// A socket that sends what it is told.
