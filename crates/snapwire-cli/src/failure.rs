@@ -1,9 +1,9 @@
 //! How the command ends, and what it says when that is not well.
 
 use snapwire::Error;
-use std::error::Error as _;
 use std::fmt;
 use std::io;
+use std::iter;
 
 /// How the command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,13 +109,9 @@ impl From<Error> for Failure {
             }
             _ => (Exit::Failed, None),
         };
-        let mut message = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            message.push_str(": ");
-            message.push_str(&cause.to_string());
-            source = cause.source();
-        }
+        let causes =
+            iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        let message = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
         Failure { hint: hint.map(String::from), ..Failure::new(exit, message) }
     }
 }

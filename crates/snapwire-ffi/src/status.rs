@@ -3,8 +3,8 @@
 use snapwire_core::codec::{BuildError, Status};
 use snapwire_core::{Error, Failure as HandlerFailure};
 use std::cell::RefCell;
-use std::error::Error as _;
 use std::ffi::{CString, c_char, c_int};
+use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What became of a function.
@@ -95,13 +95,9 @@ impl From<Error> for Failure {
             Error::NotReady(_) => SNAPWIRE_NOT_READY,
             _ => SNAPWIRE_SYSTEM,
         };
-        let mut message = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            message.push_str(": ");
-            message.push_str(&cause.to_string());
-            source = cause.source();
-        }
+        let causes =
+            iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        let message = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
         Failure::new(status, message)
     }
 }
