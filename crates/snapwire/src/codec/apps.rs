@@ -48,6 +48,7 @@ impl Lookup for Pids {
     const ITEM_LEN: usize = ITEM_LEN;
     const HAS_LONG_KEYS: bool = false;
 
+    #[inline]
     fn check_key(_: Pid) -> Result<(), BuildError> {
         Ok(())
     }
@@ -56,11 +57,13 @@ impl Lookup for Pids {
         KEY_LEN
     }
 
+    #[inline]
     fn write_key(pid: Pid, bytes: &mut [u8]) {
         let key: [u8; KEY_LEN] = Writer::new().u32(pid.0).u32(0).done();
         bytes.copy_from_slice(&key);
     }
 
+    #[inline]
     fn key(bytes: &[u8]) -> Pid {
         Pid(Fixed::<KEY_LEN>::of(bytes).map_or(0, |key| key.u32(0)))
     }

@@ -33,6 +33,7 @@ impl Lookup for Paths {
     const ITEM_LEN: usize = ITEM_LEN;
     const HAS_LONG_KEYS: bool = true;
 
+    #[inline]
     fn check_key(path: &[u8]) -> Result<(), BuildError> {
         if path.is_empty() {
             return Err(BuildError::unfit(REQUEST, "a path is empty"));
@@ -44,11 +45,13 @@ impl Lookup for Paths {
         path.len() + 1
     }
 
+    #[inline]
     fn write_key(path: &[u8], bytes: &mut [u8]) {
         bytes[..path.len()].copy_from_slice(path);
         bytes[path.len()] = 0;
     }
 
+    #[inline]
     fn key(bytes: &[u8]) -> &[u8] {
         bytes.split_last().map_or(b"", |(_, path)| path)
     }
