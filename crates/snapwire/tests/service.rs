@@ -527,11 +527,23 @@ fn a_drain_answers_what_was_asked() {
         });
         // With less time than the handler needs it is not clean.
         begun.store(false, Ordering::Release);
+        let over = Arc::new(AtomicBool::new(false));
+        let (flag, may_end) = (Arc::clone(&begun), Arc::clone(&over));
+        let slower = move |_: u64, _: &mut snapwire::NumberReply<'_>| {
+            flag.store(true, Ordering::Release);
+            until("the end of the client's call", || may_end.load(Ordering::Acquire));
+            Ok(())
+        };
         let server =
-            Server::start::<Increment>(&place.endpoint, &server_config(profile), slow).unwrap();
+            Server::start::<Increment>(&place.endpoint, &server_config(profile), slower).unwrap();
         let mut client = ready::<Increment>(&place, &client_config(profile));
         thread::scope(|scope| {
-            let call = scope.spawn(move || client.call(1));
+            let over = &over;
+            let call = scope.spawn(move || {
+                let answer = client.call(1);
+                over.store(true, Ordering::Release);
+                answer
+            });
             until("the handler", || begun.load(Ordering::Acquire));
             assert!(!server.drain(Duration::from_millis(10)));
             assert!(call.join().unwrap().is_err());
