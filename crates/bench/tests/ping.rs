@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use belljar_bench::{Cancel, Matrix, Metric, Run, Selection, judge};
+use belljar_bench::{Cancel, Matrix, Metric, Problem, Results, Run, Selection, judge};
 
 /// The directory that the example is built into, beside that of this test.
 fn examples() -> PathBuf {
@@ -13,6 +13,22 @@ fn examples() -> PathBuf {
     examples
 }
 
+/// The results of a run; none where they are refused for differing too much.
+fn measured(matrix: &Matrix) -> Option<Results> {
+    let place = tempfile::tempdir().unwrap();
+    let run = place.path().join("run");
+    let mut run = Run::create(&run, matrix.clone(), place.path(), Selection::default(), 1).unwrap();
+    run.execute(&Cancel::new().unwrap(), |_| ()).unwrap();
+    match judge(run.state()) {
+        Ok(results) => Some(results),
+        Err(refusal) => {
+            let is_unstable = |problem: &Problem| matches!(problem, Problem::Unstable { .. });
+            assert!(refusal.problems.iter().all(is_unstable), "{refusal}");
+            None
+        }
+    }
+}
+
 #[test]
 fn the_example_measures_what_it_says() {
     let text = include_str!("../examples/ping.toml")
@@ -20,11 +36,8 @@ fn the_example_measures_what_it_says() {
         .replace("duration_max_rate_s = 2\n", "duration_max_rate_s = 0.05\n");
     let build = ("debug".to_owned(), examples().display().to_string());
     let matrix = Matrix::parse(&text).unwrap().with_builds([build]).unwrap();
-    let place = tempfile::tempdir().unwrap();
-    let run = place.path().join("run");
-    let mut run = Run::create(&run, matrix, place.path(), Selection::default(), 1).unwrap();
-    run.execute(&Cancel::new().unwrap(), |_| ()).unwrap();
-    let results = judge(run.state()).unwrap();
+    // On a busy machine samples this short differ a hundredfold, and are not published.
+    let results = (0..20).find_map(|_| measured(&matrix)).expect("one run of twenty is stable");
     assert_eq!(results.rows.len(), 6);
     for row in &results.rows {
         let figure = |metric| row.figure(metric).unwrap();
