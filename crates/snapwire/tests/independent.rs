@@ -10,10 +10,12 @@ use rustix::net::{
 };
 use snapwire::codec::{Limit, Profiles};
 use snapwire::{Client, ClientConfig, Endpoint, Error, Increment, Offer, Server, ServerConfig};
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -315,7 +317,14 @@ fn a_foreign_client_is_told_in_shared_memory_that_its_session_is_over() {
     let (socket, file, responses) = asker(&endpoint, 1);
     publish(&file, &REQUESTS, 2, &message(1, 0, 1, 1, 2, &[0; 7]));
     assert_eq!(get(&socket), [0u8; 0]);
-    thread::sleep(Duration::from_millis(300));
+    // The region goes last.
+    let is_region = |name: OsString| name.to_string_lossy().ends_with(".ipcshm");
+    let names = || endpoint.run_dir().read_dir().unwrap().map(|entry| entry.unwrap().file_name());
+    let began = Instant::now();
+    while names().any(is_region) {
+        assert!(began.elapsed() < Duration::from_secs(30), "the session does not end");
+        thread::yield_now();
+    }
     let mut refusal = header(2, 0, 1, 0, 1, 2);
     refusal[14] = 1;
     assert_eq!(take(&file, &responses, 2), refusal);
@@ -434,16 +443,20 @@ fn a_request_that_a_foreign_server_may_not_have_read_stays() {
     let (_directory, endpoint) = place();
     let path = endpoint.socket_path();
     let (file, _) = region_by_hand(&endpoint);
+    let (gone, is_gone) = mpsc::channel();
+    let (path, file) = (&path, &file);
     thread::scope(|scope| {
-        scope.spawn(|| {
-            serve_by_hand(&path, SHM_HYBRID, |client| {
+        scope.spawn(move || {
+            serve_by_hand(path, SHM_HYBRID, move |client| {
                 assert_eq!(get(&client), [0u8; 0], "the client has lost patience");
-                thread::sleep(Duration::from_millis(100));
-                assert_eq!(take(&file, &REQUESTS, 1)[32..], 9u64.to_le_bytes());
+                is_gone.recv().unwrap();
+                assert_eq!(take(file, &REQUESTS, 1)[32..], 9u64.to_le_bytes());
             });
         });
         let mut client = ready(&endpoint, SHM_HYBRID);
         let late = client.call_within(9, Duration::from_millis(50));
         assert!(matches!(late, Err(Error::Timeout)), "{late:?}");
+        drop(client);
+        gone.send(()).unwrap();
     });
 }
