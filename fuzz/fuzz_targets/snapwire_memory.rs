@@ -63,7 +63,7 @@ impl Pair {
         let places = if profile == Profiles::SHM_HYBRID {
             [[32, 48, 64], [40, 52, responses_at]]
         } else {
-            [[64, 192, 208], [128, responses_at, responses_at + 16]]
+            [64, responses_at].map(|area| [area, area + 12, area + 16])
         };
         Pair { client, server, file: Arc::new(file), places }
     }

@@ -21,7 +21,7 @@ impl Buffer {
     /// What is in it.
     #[inline]
     pub fn as_slice(&self) -> &[u8] {
-        &self.bytes[HEADER_LEN.min(self.bytes.len())..][..self.len]
+        self.bytes.get(HEADER_LEN..HEADER_LEN + self.len).unwrap_or_default()
     }
 
     /// How much it has room for without growing, in bytes.
@@ -33,23 +33,28 @@ impl Buffer {
     /// Room of at least this length after room for a header, with whatever was in them.
     #[inline]
     pub(crate) fn packet_room(&mut self, length: usize) -> &mut [u8] {
-        if self.bytes.is_empty() || self.capacity() < length {
-            // A power of two, so that growing is rare.
-            let target = length.checked_next_power_of_two().unwrap_or(length) + HEADER_LEN;
-            if self.bytes.is_empty() {
-                // Zeros that the system has ready, and that cost nothing until they are used.
-                self.bytes = vec![0; target];
-            } else {
-                self.bytes.resize(target, 0);
-            }
+        if self.bytes.len() < HEADER_LEN + length {
+            self.grow(length);
         }
         &mut self.bytes
+    }
+
+    #[cold]
+    fn grow(&mut self, length: usize) {
+        // A power of two, so that growing is rare.
+        let target = length.checked_next_power_of_two().unwrap_or(length) + HEADER_LEN;
+        if self.bytes.is_empty() {
+            // Zeros that the system has ready, and that cost nothing until they are used.
+            self.bytes = vec![0; target];
+        } else {
+            self.bytes.resize(target, 0);
+        }
     }
 
     /// Room of exactly this length.
     #[inline]
     pub(crate) fn exactly(&mut self, length: usize) -> &mut [u8] {
-        &mut self.packet_room(length)[HEADER_LEN..][..length]
+        &mut self.packet_room(length)[HEADER_LEN..HEADER_LEN + length]
     }
 
     /// Says how much of the room is filled.
@@ -57,5 +62,14 @@ impl Buffer {
     pub(crate) fn set_len(&mut self, length: usize) {
         debug_assert!(length <= self.capacity());
         self.len = length.min(self.capacity());
+    }
+
+    /// Header and what is in it, in one piece.
+    #[inline]
+    pub(crate) fn packet(&mut self, header: &[u8; HEADER_LEN]) -> &[u8] {
+        let length = HEADER_LEN + self.len;
+        let packet = &mut self.packet_room(self.len)[..length];
+        packet[..HEADER_LEN].copy_from_slice(header);
+        packet
     }
 }

@@ -25,6 +25,48 @@ pub enum Role {
     Server,
 }
 
+/// Ids of requests: nearly always one.
+#[derive(Debug, Default)]
+struct InFlight {
+    only: Option<u64>,
+    others: HashSet<u64>,
+}
+
+impl InFlight {
+    /// Says whether it was not there.
+    #[inline]
+    fn insert(&mut self, id: u64) -> bool {
+        if self.is_empty() {
+            self.only = Some(id);
+            return true;
+        }
+        self.only != Some(id) && self.others.insert(id)
+    }
+
+    /// Says whether it was there.
+    #[inline]
+    fn remove(&mut self, id: u64) -> bool {
+        if self.only == Some(id) {
+            self.only = None;
+            return true;
+        }
+        self.others.remove(&id)
+    }
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.only.is_none() && self.others.is_empty()
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.only.is_some()) + self.others.len()
+    }
+
+    fn clear(&mut self) {
+        *self = InFlight::default();
+    }
+}
+
 /// A connected peer with agreed terms.
 ///
 /// Over the socket any number of requests may be outstanding, matched by their ids. Over shared
@@ -38,7 +80,7 @@ pub struct Session {
     socket: Arc<Socket>,
     lanes: Option<Lanes>,
     /// Ids of requests without an answer. A client's only.
-    in_flight: HashSet<u64>,
+    in_flight: InFlight,
     /// Answers that came while a request was being sent.
     stash: VecDeque<(Header, Buffer)>,
     /// How long the rest of a message may take once its start is there.
@@ -77,7 +119,7 @@ impl Session {
             terms,
             socket: Arc::new(socket),
             lanes,
-            in_flight: HashSet::new(),
+            in_flight: InFlight::default(),
             stash: VecDeque::new(),
             stall: None,
             refused: false,
@@ -164,42 +206,90 @@ impl Session {
         payload: &[u8],
         patience: &mut Patience<'_>,
     ) -> Result<(), Error> {
-        if self.over {
-            return Err(Error::Disconnected);
-        }
-        let limit = self.outbound();
-        if header.item_count > limit.batch_items {
-            let (found, limit) = (header.item_count, limit.batch_items);
-            return Err(Error::TooManyItems { found, limit });
-        }
-        check_limits(limit, payload.len() as u64, header.item_count)?;
-        let is_request = self.role == Role::Client && header.kind == Kind::Request;
-        if is_request && self.is_shm() && !self.in_flight.is_empty() {
-            let what = "the number of messages in flight over shared memory";
-            return Err(Error::LimitExceeded { what, found: 2, limit: 1 });
-        }
-        if is_request && !self.in_flight.insert(header.message_id) {
-            return Err(Error::DuplicateMessageId(header.message_id));
-        }
-        let header = Header { payload_len: payload.len() as u32, ..*header };
-        self.refused = header.status != Status::OK;
-        let sent = self.put(&header, payload, patience);
+        let header = self.admit(header, payload.len())?;
+        let sent = match &mut self.lanes {
+            Some(lanes) => lanes.send(&header, payload),
+            None => self.send_packets(&header, payload, patience),
+        };
+        self.end_after(sent)
+    }
+
+    /// The same of what is in a buffer, which is cheaper over the socket.
+    #[inline]
+    pub(crate) fn send_buffer(
+        &mut self,
+        header: &Header,
+        buffer: &mut Buffer,
+        patience: &mut Patience<'_>,
+    ) -> Result<(), Error> {
+        let payload_len = buffer.as_slice().len();
+        let header = self.admit(header, payload_len)?;
+        let sent = match &mut self.lanes {
+            Some(lanes) => lanes.send(&header, buffer.as_slice()),
+            None if HEADER_LEN + payload_len > self.terms.packet_size as usize => {
+                self.send_packets(&header, buffer.as_slice(), patience)
+            }
+            None => match self.socket.try_send_whole(buffer.packet(&header.encode())) {
+                Ok(true) => Ok(()),
+                Ok(false) => self.send_packets(&header, buffer.as_slice(), patience),
+                Err(error) => Err(error),
+            },
+        };
+        self.end_after(sent)
+    }
+
+    /// The same of bytes that may be sent again, which shared memory keeps.
+    pub(crate) fn send_shared(
+        &mut self,
+        header: &Header,
+        payload: &Arc<[u8]>,
+        patience: &mut Patience<'_>,
+    ) -> Result<(), Error> {
+        let header = self.admit(header, payload.len())?;
+        let sent = match &mut self.lanes {
+            Some(lanes) => lanes.send_shared(&header, payload),
+            None => self.send_packets(&header, payload, patience),
+        };
+        self.end_after(sent)
+    }
+
+    /// A message that was not sent is the last.
+    #[inline]
+    fn end_after(&mut self, sent: Result<(), Error>) -> Result<(), Error> {
         if sent.is_err() {
             self.end();
         }
         sent
     }
 
+    /// Checks a message that is to be sent, and takes note of it; returns its header.
     #[inline]
-    fn put(
+    fn admit(&mut self, header: &Header, payload_len: usize) -> Result<Header, Error> {
+        if self.over {
+            return Err(Error::Disconnected);
+        }
+        check_limits(self.outbound(), payload_len as u64, header.item_count)?;
+        if self.role == Role::Client && header.kind == Kind::Request {
+            if self.is_shm() && !self.in_flight.is_empty() {
+                let what = "the number of messages in flight over shared memory";
+                return Err(Error::LimitExceeded { what, found: 2, limit: 1 });
+            }
+            if !self.in_flight.insert(header.message_id) {
+                return Err(Error::DuplicateMessageId(header.message_id));
+            }
+        }
+        self.refused = header.status != Status::OK;
+        Ok(Header { payload_len: payload_len as u32, ..*header })
+    }
+
+    /// Sends a message in as many packets as it takes, however long the peer does not read.
+    #[cold]
+    fn send_packets(
         &mut self,
         header: &Header,
         payload: &[u8],
         patience: &mut Patience<'_>,
     ) -> Result<(), Error> {
-        if let Some(lanes) = &mut self.lanes {
-            return lanes.send(header, payload);
-        }
         let Session { role, terms, socket, stash, stall, .. } = self;
         let inbound = terms.response;
         let mut read = || {
@@ -277,7 +367,7 @@ impl Session {
         };
         let error = match received {
             Ok(header) if self.role == Role::Client && header.kind == Kind::Response => {
-                if self.in_flight.remove(&header.message_id) {
+                if self.in_flight.remove(header.message_id) {
                     return Ok(header);
                 }
                 Error::UnknownMessageId(header.message_id)
@@ -335,12 +425,12 @@ const STASH_STALL: Duration = Duration::from_secs(5);
 /// Refuses what a direction does not allow.
 #[inline]
 pub(crate) fn check_limits(limit: Limit, payload: u64, items: u32) -> Result<(), Error> {
+    if items > limit.batch_items {
+        return Err(Error::TooManyItems { found: items, limit: limit.batch_items });
+    }
     if payload > u64::from(limit.payload_bytes) {
         let (what, limit) = ("a payload in bytes", limit.payload_bytes.into());
         return Err(Error::LimitExceeded { what, found: payload, limit });
-    }
-    if items > limit.batch_items {
-        return Err(Error::TooManyItems { found: items, limit: limit.batch_items });
     }
     Ok(())
 }

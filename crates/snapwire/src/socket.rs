@@ -23,9 +23,7 @@ const PACKET_MAX: usize = 65536;
 /// buffer without it is refused.
 const SEND_BUFFER_OVERHEAD: usize = 32;
 
-/// Up to this length, in bytes, a packet is copied together rather than gathered by the kernel,
-/// which takes longer to read a list of parts than to read that.
-const COPIED_MAX: usize = 256;
+const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 
 /// A connected socket. Receiving blocks for a slice at most.
 #[derive(Debug)]
@@ -97,33 +95,19 @@ impl Socket {
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
     }
 
-    /// Sends a packet if there is room for it now.
+    /// Sends a packet of header and body if there is room for it now.
     pub(crate) fn try_send(&self, header: &[u8; HEADER_LEN], body: &[u8]) -> Result<bool, Error> {
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        let mut copied = [0; COPIED_MAX];
-        let whole = copied.get_mut(..HEADER_LEN + body.len()).map(|whole| {
-            let (start, rest) = whole.split_at_mut(HEADER_LEN);
-            start.copy_from_slice(header);
-            rest.copy_from_slice(body);
-            &*whole
-        });
-        loop {
-            let sent = match whole {
-                Some(packet) => net::send(&self.fd, packet, flags),
-                None => {
-                    let parts = [IoSlice::new(header), IoSlice::new(body)];
-                    net::sendmsg(&self.fd, &parts, &mut SendAncillaryBuffer::default(), flags)
-                }
-            };
-            return match sent {
-                Ok(sent) if sent == header.len() + body.len() => Ok(true),
-                Ok(_) => Err(Error::Protocol("a packet was sent in part")),
-                Err(Errno::AGAIN) => Ok(false),
-                Err(Errno::INTR) => continue,
-                Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Err(Error::Disconnected),
-                Err(error) => Err(Error::link("send to", error)),
-            };
-        }
+        let parts = [IoSlice::new(header), IoSlice::new(body)];
+        let mut ancillary = SendAncillaryBuffer::default();
+        sent_all(header.len() + body.len(), || {
+            net::sendmsg(&self.fd, &parts, &mut ancillary, SEND_FLAGS)
+        })
+    }
+
+    /// The same of one piece, which is cheaper: the kernel takes longer to read a list of parts.
+    #[inline]
+    pub(crate) fn try_send_whole(&self, packet: &[u8]) -> Result<bool, Error> {
+        sent_all(packet.len(), || net::send(&self.fd, packet, SEND_FLAGS))
     }
 
     /// Sends a packet. When the peer does not read, `meanwhile` is called whenever the peer has
@@ -175,25 +159,26 @@ impl Socket {
         body: &mut [u8],
         patience: &mut Patience<'_>,
     ) -> Result<usize, Error> {
-        self.recv_by(patience, |at_once| self.try_recv(header, body, at_once))
+        self.recv_by(patience, |at_once| self.recv_parts(header, body, at_once))
     }
 
     /// The same into one piece, which is cheaper.
+    #[inline]
     pub(crate) fn recv_whole(
         &self,
         packet: &mut [u8],
         patience: &mut Patience<'_>,
     ) -> Result<usize, Error> {
         self.recv_by(patience, |at_once| {
-            let received = net::recv(&self.fd, &mut *packet, recv_flags(at_once));
-            received_len(received.map(|(_, length)| length))
+            net::recv(&self.fd, &mut *packet, recv_flags(at_once)).map(|(_, length)| length)
         })
     }
 
+    #[inline]
     fn recv_by(
         &self,
         patience: &mut Patience<'_>,
-        mut try_recv: impl FnMut(bool) -> Result<Option<usize>, Error>,
+        mut recv: impl FnMut(bool) -> Result<usize, Errno>,
     ) -> Result<usize, Error> {
         let mut ample = patience.is_ample();
         loop {
@@ -203,7 +188,7 @@ impl Socket {
             if !whole {
                 self.wait_readable(slice)?;
             }
-            if let Some(length) = try_recv(!whole)? {
+            if let Some(length) = received(recv(!whole))? {
                 return Ok(length);
             }
             if ample {
@@ -221,11 +206,19 @@ impl Socket {
         body: &mut [u8],
         at_once: bool,
     ) -> Result<Option<usize>, Error> {
+        received(self.recv_parts(header, body, at_once))
+    }
+
+    fn recv_parts(
+        &self,
+        header: &mut [u8; HEADER_LEN],
+        body: &mut [u8],
+        at_once: bool,
+    ) -> Result<usize, Errno> {
         let mut parts = [IoSliceMut::new(header), IoSliceMut::new(body)];
         let mut ancillary = RecvAncillaryBuffer::default();
         let flags = recv_flags(at_once) | RecvFlags::CMSG_CLOEXEC;
-        let received = net::recvmsg(&self.fd, &mut parts, &mut ancillary, flags);
-        received_len(received.map(|received| received.bytes))
+        Ok(net::recvmsg(&self.fd, &mut parts, &mut ancillary, flags)?.bytes)
     }
 
     fn wait_readable(&self, slice: Duration) -> Result<(), Error> {
@@ -259,12 +252,29 @@ impl Socket {
     }
 }
 
+/// Sends until it is known whether there was room; says whether there was.
+#[inline]
+fn sent_all(length: usize, mut send: impl FnMut() -> Result<usize, Errno>) -> Result<bool, Error> {
+    loop {
+        return match send() {
+            Ok(sent) if sent == length => Ok(true),
+            Ok(_) => Err(Error::Protocol("a packet was sent in part")),
+            Err(Errno::AGAIN) => Ok(false),
+            Err(Errno::INTR) => continue,
+            Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Err(Error::Disconnected),
+            Err(error) => Err(Error::link("send to", error)),
+        };
+    }
+}
+
 fn recv_flags(at_once: bool) -> RecvFlags {
     let flags = if at_once { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
     flags | RecvFlags::TRUNC
 }
 
-fn received_len(received: Result<usize, Errno>) -> Result<Option<usize>, Error> {
+/// The length of a packet, or nothing when none has come yet.
+#[inline]
+fn received(received: Result<usize, Errno>) -> Result<Option<usize>, Error> {
     match received {
         Ok(0) => Err(Error::Disconnected),
         Ok(length) => Ok(Some(length)),

@@ -641,6 +641,40 @@ fn snapshots_of_every_size_arrive_whole() {
     }
 }
 
+/// Shared memory keeps an image that was sent; what comes in between must not be lost.
+#[test]
+fn images_that_are_sent_again_are_those() {
+    for profile in PROFILES {
+        let place = Place::new();
+        // What each answer says, and whether it is filled in or made before.
+        let answers =
+            [(3, true), (3, true), (4, true), (3, false), (4, true), (4, true), (3, true)];
+        let images = [3, 4].map(snapshot_image);
+        let asked = AtomicU32::new(0);
+        let _server = Server::start::<CgroupsSnapshot>(
+            &place.endpoint,
+            &server_config(profile),
+            move |_, reply| {
+                let (items, made) = answers[asked.fetch_add(1, Ordering::Relaxed) as usize];
+                if made {
+                    return Ok(reply.set_image(&images[items as usize - 3])?);
+                }
+                let (name, path) = (b"another", b"/another");
+                let item = SnapshotItem { hash: 99, options: 0, enabled: 1, name, path };
+                (0..items).try_for_each(|_| Ok(reply.builder().push(&item)?))
+            },
+        )
+        .unwrap();
+        let mut client = ready::<CgroupsSnapshot>(&place, &client_config(profile));
+        for (items, made) in answers {
+            let snapshot = client.call(()).unwrap();
+            let hashes: Vec<u32> = snapshot.iter().map(|item| item.unwrap().hash).collect();
+            let expected: Vec<u32> = (0..items).map(|hash| if made { hash } else { 99 }).collect();
+            assert_eq!(hashes, expected);
+        }
+    }
+}
+
 fn cgroups(place: &Place, config: &ServerConfig, generation: fn(&[u8]) -> u64) -> Server {
     Server::start::<CgroupsLookup>(&place.endpoint, config, move |request, reply| {
         reply.set_generation(generation(request.path(0).unwrap_or_default()));

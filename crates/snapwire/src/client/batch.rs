@@ -110,7 +110,7 @@ impl<S: Batchable> Client<S> {
                 };
                 self.encode(|room| S::encode(&ask, room))?;
                 let (session, request) = self.link.session_and_request()?;
-                session.send(&Header::request(S::CODE, sent), request, &mut patience)?;
+                session.send_buffer(&Header::request(S::CODE, sent), request, &mut patience)?;
                 sent += 1;
             }
             if taken == sent {

@@ -89,6 +89,7 @@ impl Link {
         }
     }
 
+    #[inline]
     pub(crate) fn config(&self) -> &ClientConfig {
         &self.config
     }
@@ -106,9 +107,9 @@ impl Link {
     }
 
     /// The connection and the request that is in the buffer.
-    pub(crate) fn session_and_request(&mut self) -> Result<(&mut Session, &[u8]), Error> {
+    pub(crate) fn session_and_request(&mut self) -> Result<(&mut Session, &mut Buffer), Error> {
         let session = self.session.as_mut().ok_or(Error::Disconnected)?;
-        Ok((session, self.request.as_slice()))
+        Ok((session, &mut self.request))
     }
 
     /// Takes note of calls that were answered.
@@ -117,6 +118,7 @@ impl Link {
     }
 
     /// How long a request may become at most.
+    #[inline]
     pub(crate) fn request_max(&self) -> usize {
         GROWTH_MAX.max(self.config.offer.request.payload_bytes) as usize
     }
@@ -218,7 +220,10 @@ impl Link {
             self.status.errors += 1;
             return Err(Error::NotReady(self.state));
         }
-        let called = self.persist(outgoing, patience, accept);
+        let called = match self.attempt(outgoing, patience, &accept) {
+            Ok(()) => Ok(()),
+            Err(error) => self.persist(error, outgoing, patience, &accept),
+        };
         match &called {
             Ok(()) => self.status.calls += 1,
             Err(_) => self.status.errors += 1,
@@ -226,23 +231,21 @@ impl Link {
         called
     }
 
-    #[inline]
+    /// Goes on after the first attempt has failed, where that may help.
+    #[cold]
     fn persist(
         &mut self,
+        mut error: Error,
         outgoing: Outgoing,
         patience: &mut Patience<'_>,
-        accept: impl Fn(&[u8]) -> Result<(), Error>,
+        accept: &impl Fn(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let (mut resent, mut growths) = (false, 0);
         loop {
-            let error = match self.attempt(outgoing, patience, &accept) {
-                Ok(()) => return Ok(()),
-                Err(error @ (Error::Timeout | Error::Aborted)) => {
-                    self.close(State::Broken);
-                    return Err(error);
-                }
-                Err(error) => error,
-            };
+            if matches!(error, Error::Timeout | Error::Aborted) {
+                self.close(State::Broken);
+                return Err(error);
+            }
             let sent = self.session.as_ref().is_none_or(Session::is_over) || is_told(&error);
             if !sent && matches!(error, Error::TooManyItems { .. }) {
                 return Err(error);
@@ -268,6 +271,10 @@ impl Link {
             } else {
                 resent = true;
                 self.reconnect_or_break(patience)?;
+            }
+            match self.attempt(outgoing, patience, accept) {
+                Ok(()) => return Ok(()),
+                Err(again) => error = again,
             }
         }
     }
@@ -321,7 +328,7 @@ impl Link {
         let header = Header::request(outgoing.code, id);
         let header = outgoing.batch.map_or(header, |count| header.with_batch(count));
         patience.check_abort()?;
-        session.send(&header, self.request.as_slice(), patience)?;
+        session.send_buffer(&header, &mut self.request, patience)?;
         let answer = session.recv_unchecked(&mut self.response, patience)?;
         check_answer(&header, &answer)?;
         accept(self.response.as_slice())

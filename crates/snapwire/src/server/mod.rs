@@ -50,7 +50,6 @@ struct Shared {
     response_bytes: AtomicU32,
     sessions_total: AtomicU64,
     refused_total: AtomicU64,
-    requests_total: AtomicU64,
     /// Wakes the thread that accepts.
     wake: OwnedFd,
 }
@@ -94,7 +93,6 @@ impl Server {
             response_bytes: AtomicU32::new(offer.response.payload_bytes),
             sessions_total: AtomicU64::new(0),
             refused_total: AtomicU64::new(0),
-            requests_total: AtomicU64::new(0),
             wake,
         });
         let accepting = {
@@ -115,7 +113,7 @@ impl Server {
             sessions: shared.sessions.len(),
             sessions_total: shared.sessions_total.load(Ordering::Relaxed),
             refused_total: shared.refused_total.load(Ordering::Relaxed),
-            requests_total: shared.requests_total.load(Ordering::Relaxed),
+            requests_total: shared.sessions.requests(),
         }
     }
 
@@ -223,11 +221,11 @@ fn greet<S: Service>(
         Err(_) => return refuse(),
     };
     shared.sessions_total.fetch_add(1, Ordering::Relaxed);
-    let entry = shared.sessions.enter(&session);
+    let (entry, requests) = shared.sessions.enter(&session);
     let body = {
         let (shared, handler) = (Arc::clone(shared), Arc::clone(handler));
         move || {
-            serve::serve(&shared, &mut session, &*handler);
+            serve::serve(&shared, &mut session, &*handler, &requests);
             // While it lingers it is no worker, and nobody who drains waits for it.
             session.linger(|| shared.sessions.leave(entry));
             drop(session);

@@ -1,6 +1,7 @@
 //! One session, from its first request to its last.
 
 use super::Shared;
+use super::sessions::RequestCount;
 use crate::buffer::Buffer;
 use crate::codec::{Batch, BatchBuilder, BuildError, Header, Kind, Status};
 use crate::error::Error;
@@ -90,17 +91,24 @@ impl Fault {
 }
 
 /// Serves a session until it is over.
-pub(crate) fn serve<S: Service>(shared: &Shared, session: &mut Session, handler: &impl Handler<S>) {
+pub(crate) fn serve<S: Service>(
+    shared: &Shared,
+    session: &mut Session,
+    handler: &impl Handler<S>,
+    requests: &RequestCount,
+) {
     session.set_stall(shared.config.stall);
     // Waits end when they should, and not up to 50 us later. Without it they end later.
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
-    let mut worker = Worker { shared, handler, request: Buffer::new(), response: Buffer::new() };
+    let (request, response) = (Buffer::new(), Buffer::new());
+    let mut worker = Worker { shared, handler, requests, request, response };
     while worker.answer_one(session).is_ok() {}
 }
 
 struct Worker<'a, H> {
     shared: &'a Shared,
     handler: &'a H,
+    requests: &'a RequestCount,
     request: Buffer,
     response: Buffer,
 }
@@ -119,11 +127,11 @@ impl<H> Worker<'_, H> {
         let mut stall = Patience::new(self.shared.config.stall);
         if header.code != S::CODE {
             let answer = header.response(Status::UNSUPPORTED);
-            self.shared.requests_total.fetch_add(1, Ordering::Relaxed);
+            self.requests.count();
             return session.send(&answer, &[], &mut stall);
         }
         let dispatched = self.dispatch::<S>(session, &header);
-        self.shared.requests_total.fetch_add(1, Ordering::Relaxed);
+        self.requests.count();
         let (answer, count) = match dispatched {
             Ok(dispatched) => dispatched,
             Err(fault) => return self.refuse(session, &header, &fault, &mut stall),
@@ -133,9 +141,9 @@ impl<H> Worker<'_, H> {
         match answer {
             Answer::Written(length) => {
                 self.response.set_len(length);
-                session.send(&ok, self.response.as_slice(), &mut stall)
+                session.send_buffer(&ok, &mut self.response, &mut stall)
             }
-            Answer::Shared(bytes) => session.send(&ok, &bytes, &mut stall),
+            Answer::Shared(bytes) => session.send_shared(&ok, &bytes, &mut stall),
         }
     }
 

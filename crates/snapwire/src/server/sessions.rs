@@ -6,6 +6,7 @@ use crate::shm::Region;
 use crate::socket::Socket;
 use hashbrown::HashMap;
 use rustix::net::Shutdown;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -18,12 +19,32 @@ pub(crate) struct EntryId(u64);
 struct Entry {
     socket: Arc<Socket>,
     region: Option<Arc<Region>>,
+    requests: Arc<RequestCount>,
+}
+
+/// How many requests a session has had. Its thread alone counts, so that sessions do not fight for
+/// a line of the cache.
+#[derive(Debug, Default)]
+pub(crate) struct RequestCount(AtomicU64);
+
+impl RequestCount {
+    /// One more.
+    #[inline]
+    pub(crate) fn count(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Debug, Default)]
 struct Table {
     next: u64,
     open: HashMap<EntryId, Entry>,
+    /// Requests of the sessions that are over.
+    requests: u64,
     threads: HashMap<EntryId, JoinHandle<()>>,
 }
 
@@ -45,14 +66,21 @@ impl Sessions {
         self.table().open.len()
     }
 
+    /// How many requests all sessions have had.
+    pub(crate) fn requests(&self) -> u64 {
+        let table = self.table();
+        table.requests + table.open.values().map(|entry| entry.requests.get()).sum::<u64>()
+    }
+
     /// Takes note of a session.
-    pub(crate) fn enter(&self, session: &Session) -> EntryId {
+    pub(crate) fn enter(&self, session: &Session) -> (EntryId, Arc<RequestCount>) {
         let mut table = self.table();
         table.next += 1;
         let id = EntryId(table.next);
         let region = session.lanes().map(|lanes| Arc::clone(lanes.region()));
-        table.open.insert(id, Entry { socket: Arc::clone(session.socket()), region });
-        id
+        let (socket, requests) = (Arc::clone(session.socket()), Arc::<RequestCount>::default());
+        table.open.insert(id, Entry { socket, region, requests: Arc::clone(&requests) });
+        (id, requests)
     }
 
     /// Keeps the thread of a session, to be waited for; lets go of those that have ended.
@@ -64,7 +92,11 @@ impl Sessions {
 
     /// The session is over.
     pub(crate) fn leave(&self, id: EntryId) {
-        self.table().open.remove(&id);
+        let mut table = self.table();
+        if let Some(entry) = table.open.remove(&id) {
+            table.requests += entry.requests.get();
+        }
+        drop(table);
         self.changed.notify_all();
     }
 

@@ -34,6 +34,9 @@ pub(crate) struct Lanes {
     received: u64,
     /// The number of the last message sent.
     sent: u64,
+    /// What is in the outbound area, when it came from elsewhere. Only the peer could have changed
+    /// it, for itself.
+    shared: Option<Arc<[u8]>>,
     /// Since when the next message is awaited, once that took a sleep.
     idle_since: Option<Instant>,
     spinner: Spinner,
@@ -75,11 +78,19 @@ impl Lanes {
     }
 
     fn new(region: Region, inbound: Way, outbound: Way) -> Lanes {
-        let received = region.lane(inbound).last().0;
-        let sent = region.lane(outbound).last().0;
+        let received = region.direction(inbound).lane().last().0;
+        let sent = region.direction(outbound).lane().last().0;
         let region = Arc::new(region);
-        let spinner = Spinner::default();
-        Lanes { region, inbound, outbound, received, sent, idle_since: None, spinner }
+        Lanes {
+            region,
+            inbound,
+            outbound,
+            received,
+            sent,
+            shared: None,
+            idle_since: None,
+            spinner: Spinner::default(),
+        }
     }
 
     /// The region, for whoever wakes the readers from another thread.
@@ -115,7 +126,7 @@ impl Lanes {
     pub(crate) fn say_goodbye(&mut self) {
         if self.says_goodbye() && self.is_read() {
             self.sent = self.sent.wrapping_add(1);
-            let lane = self.region.lane(self.outbound);
+            let lane = self.region.direction(self.outbound).lane();
             if lane.publish(self.sent, 0) {
                 wake(lane);
             }
@@ -124,12 +135,12 @@ impl Lanes {
 
     /// Peers that know the profile with waiters look at the socket as well.
     fn says_goodbye(&self) -> bool {
-        self.region.lane(self.outbound).waiting.is_none()
+        self.region.direction(self.outbound).lane().waiting.is_none()
     }
 
     /// Whether the peer has read the last message, as far as anybody can tell.
     fn is_read(&self) -> bool {
-        let theirs = self.region.lane(self.inbound).last().0;
+        let theirs = self.region.direction(self.inbound).lane().last().0;
         match self.outbound {
             // It is answered.
             Way::Request => theirs == self.sent,
@@ -144,19 +155,49 @@ impl Lanes {
     /// Publishes a message.
     #[inline]
     pub(crate) fn send(&mut self, header: &Header, payload: &[u8]) -> Result<(), Error> {
-        let (total, capacity) = (HEADER_LEN + payload.len(), self.region.capacity(self.outbound));
-        let Some(len) = u32::try_from(total).ok().filter(|_| total <= capacity) else {
+        let len = self.message_len(payload)?;
+        self.shared = None;
+        self.region.direction(self.outbound).area.write(HEADER_LEN, payload);
+        self.publish(header, len);
+        Ok(())
+    }
+
+    /// The same of bytes that may be sent again: they stay in the area until something else is sent.
+    pub(crate) fn send_shared(
+        &mut self,
+        header: &Header,
+        payload: &Arc<[u8]>,
+    ) -> Result<(), Error> {
+        let len = self.message_len(payload)?;
+        if !self.shared.as_ref().is_some_and(|shared| Arc::ptr_eq(shared, payload)) {
+            self.region.direction(self.outbound).area.write(HEADER_LEN, payload);
+            self.shared = Some(Arc::clone(payload));
+        }
+        self.publish(header, len);
+        Ok(())
+    }
+
+    /// The length of a message, if there is room for it.
+    #[inline]
+    fn message_len(&self, payload: &[u8]) -> Result<u32, Error> {
+        let total = HEADER_LEN + payload.len();
+        let capacity = self.region.direction(self.outbound).area.len();
+        u32::try_from(total).ok().filter(|_| total <= capacity).ok_or_else(|| {
             let (found, limit) = (total as u64, capacity as u64);
-            return Err(Error::LimitExceeded { what: "a message in bytes", found, limit });
-        };
-        self.region.write(self.outbound, 0, &header.encode());
-        self.region.write(self.outbound, HEADER_LEN, payload);
+            Error::LimitExceeded { what: "a message in bytes", found, limit }
+        })
+    }
+
+    /// Publishes the message whose payload is in the area.
+    #[inline]
+    fn publish(&mut self, header: &Header, len: u32) {
+        let direction = self.region.direction(self.outbound);
+        direction.area.write(0, &header.encode());
         self.sent = self.sent.wrapping_add(1);
-        let lane = self.region.lane(self.outbound);
+        let lane = direction.lane();
         if lane.publish(self.sent, len) {
             wake(lane);
         }
-        Ok(())
     }
 
     /// Waits for a message and takes it. The error comes with whether the session is over.
@@ -178,7 +219,7 @@ impl Lanes {
 
     #[inline]
     fn wait(&mut self, socket: &Socket, patience: &mut Patience<'_>) -> Result<(), Error> {
-        let lane = self.region.lane(self.inbound);
+        let lane = self.region.direction(self.inbound).lane();
         let received = self.received;
         if socket.is_shut() {
             return Err(Error::Disconnected);
@@ -223,10 +264,9 @@ impl Lanes {
         socket: &Socket,
         limit: Limit,
     ) -> Result<Header, Error> {
-        // Who has written this has read what was written before.
-        self.region.expect_to_write(self.outbound);
         self.idle_since = None;
-        let lane = self.region.lane(self.inbound);
+        let direction = self.region.direction(self.inbound);
+        let lane = direction.lane();
         let last @ (seq, len) = lane.last();
         if seq != self.received.wrapping_add(1) {
             return Err(Error::Protocol("a message was overwritten before it was read"));
@@ -236,7 +276,7 @@ impl Lanes {
             // It was a goodbye.
             return Err(Error::Disconnected);
         }
-        let (len, capacity) = (len as usize, self.region.capacity(self.inbound));
+        let (len, capacity) = (len as usize, direction.area.len());
         if len > capacity {
             let (found, limit) = (len as u64, capacity as u64);
             return Err(Error::LimitExceeded { what: "a message in bytes", found, limit });
@@ -245,14 +285,14 @@ impl Lanes {
             return Err(Malformed::new(Fault::Truncated, "message header").into());
         }
         let mut head = [0; HEADER_LEN];
-        self.region.read(self.inbound, 0, &mut head);
+        direction.area.read(0, &mut head);
         let header = Header::decode(&head)?;
         let payload_len = len - HEADER_LEN;
         if header.payload_len as usize != payload_len {
             return Err(Error::Protocol("a message's two lengths differ"));
         }
         check_limits(limit, payload_len as u64, header.item_count)?;
-        self.region.read(self.inbound, HEADER_LEN, buffer.exactly(payload_len));
+        direction.area.read(HEADER_LEN, buffer.exactly(payload_len));
         buffer.set_len(payload_len);
         if !lane.is_unchanged(last) {
             return Err(Error::Protocol("a message changed while it was read"));
@@ -264,8 +304,8 @@ impl Lanes {
 impl Region {
     /// Makes whoever sleeps in this region look around.
     pub(crate) fn wake_all(&self) {
-        wake(self.lane(Way::Request));
-        wake(self.lane(Way::Response));
+        wake(self.direction(Way::Request).lane());
+        wake(self.direction(Way::Response).lane());
     }
 }
 

@@ -6,8 +6,11 @@
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::io;
+use std::marker::PhantomData;
+use std::ops::Deref;
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// A mapping, shared with other processes, that lasts as long as this value.
@@ -25,49 +28,73 @@ unsafe impl Sync for Map {}
 
 impl Map {
     /// Maps the first `len` bytes of a file, all of which exist.
-    pub(crate) fn new(file: BorrowedFd<'_>, len: usize) -> io::Result<Map> {
+    pub(crate) fn new(file: BorrowedFd<'_>, len: usize) -> io::Result<Arc<Map>> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         let flags = MapFlags::SHARED | MapFlags::POPULATE;
         // SAFETY: the kernel chooses a place where nothing else is mapped.
         let start = unsafe { mmap(ptr::null_mut(), len, access, flags, file, 0) }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Map { start, len })
+        Ok(Arc::new(Map { start, len }))
     }
 
-    /// Where a range begins. It must be inside the mapping: its offsets were checked when the
-    /// region's header was.
-    #[inline]
-    fn range(&self, offset: usize, len: usize) -> *mut u8 {
+    /// A part of the mapping. It must be inside: offsets were checked when the region's header was.
+    pub(crate) fn area(self: &Arc<Map>, offset: usize, len: usize) -> Area {
         let inside = offset.checked_add(len).is_some_and(|end| end <= self.len);
         assert!(inside, "{len} bytes at {offset} are not in a mapping of {}", self.len);
         // SAFETY: the offset is inside the mapping, by the check above.
-        unsafe { self.start.as_ptr().add(offset) }
+        let start = unsafe { self.start.add(offset) };
+        Area { start, len, _map: Arc::clone(self) }
     }
 
     /// A word of 4 bytes at a multiple of 4.
-    #[inline]
-    pub(crate) fn u32(&self, offset: usize) -> &AtomicU32 {
-        assert!(offset.is_multiple_of(4));
-        let word = self.range(offset, 4).cast();
-        // SAFETY: it is inside the mapping, which is aligned to pages and lives as long as `self`,
-        // and no one of this process uses it other than as an atomic.
-        unsafe { AtomicU32::from_ptr(word) }
+    pub(crate) fn u32(self: &Arc<Map>, offset: usize) -> Word<AtomicU32> {
+        self.word(offset)
     }
 
     /// A word of 8 bytes at a multiple of 8.
+    pub(crate) fn u64(self: &Arc<Map>, offset: usize) -> Word<AtomicU64> {
+        self.word(offset)
+    }
+
+    fn word<T>(self: &Arc<Map>, offset: usize) -> Word<T> {
+        assert!(offset.is_multiple_of(size_of::<T>()));
+        Word(self.area(offset, size_of::<T>()), PhantomData)
+    }
+}
+
+/// A part of a mapping, checked once. It keeps the mapping.
+#[derive(Debug)]
+pub(crate) struct Area {
+    start: NonNull<u8>,
+    len: usize,
+    _map: Arc<Map>,
+}
+
+// SAFETY: as for the mapping, which it keeps.
+unsafe impl Send for Area {}
+// SAFETY: as above.
+unsafe impl Sync for Area {}
+
+impl Area {
+    /// Its length in bytes.
     #[inline]
-    pub(crate) fn u64(&self, offset: usize) -> &AtomicU64 {
-        assert!(offset.is_multiple_of(8));
-        let word = self.range(offset, 8).cast();
-        // SAFETY: as for the shorter word.
-        unsafe { AtomicU64::from_ptr(word) }
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    fn range(&self, at: usize, len: usize) -> *mut u8 {
+        let inside = at.checked_add(len).is_some_and(|end| end <= self.len);
+        assert!(inside, "{len} bytes at {at} are not in an area of {}", self.len);
+        // SAFETY: it is inside the area, by the check above, and the area inside the mapping.
+        unsafe { self.start.as_ptr().add(at) }
     }
 
     /// Copies bytes out. When the peer writes at the same time they are a mixture, and the caller
     /// finds out by its protocol: what is copied is input, whatever it is.
     #[inline]
-    pub(crate) fn read(&self, offset: usize, bytes: &mut [u8]) {
-        let from = self.range(offset, bytes.len());
+    pub(crate) fn read(&self, at: usize, bytes: &mut [u8]) {
+        let from = self.range(at, bytes.len());
         // SAFETY: the source is inside the mapping, the target is the caller's own memory, and so
         // they do not overlap. Only another process can write the source meanwhile; every pattern
         // of bits is a byte.
@@ -76,11 +103,27 @@ impl Map {
 
     /// Copies bytes in.
     #[inline]
-    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
-        let to = self.range(offset, bytes.len());
+    pub(crate) fn write(&self, at: usize, bytes: &[u8]) {
+        let to = self.range(at, bytes.len());
         // SAFETY: the target is inside the mapping, the source is the caller's own memory, and so
         // they do not overlap. Nothing of this process reads the target meanwhile.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) }
+    }
+}
+
+/// A word of a mapping: an atomic. Only [`Map`] makes it.
+#[derive(Debug)]
+pub(crate) struct Word<T>(Area, PhantomData<T>);
+
+impl<T> Deref for Word<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the area has the length of an atomic, which is aligned since its offset is and the
+        // mapping is to pages; it is mapped as long as `self` lives, every pattern of bits is a
+        // value, and no one of this process uses it other than as an atomic.
+        unsafe { self.0.start.cast().as_ref() }
     }
 }
 

@@ -11,18 +11,13 @@
 //! | 48, 52 | 4, 4 | their lengths |
 //! | 56, 60 | 4, 4 | the words that readers sleep on |
 //!
-//! In the profile with waiters the last six are not used. What a reader spins on is written once
-//! for a message there, and has a cache line of its own; the length is in the line where the
-//! message begins. A message of up to 48 bytes moves two lines.
-//!
-//! | offset | size | field |
-//! | --- | --- | --- |
-//! | 64, 72 | 8, 4 | requests: number, on whose lower half readers sleep; whether one does |
-//! | 128, 136 | 8, 4 | responses: likewise |
-//! | 192 | | areas; each begins with the message's length (4) and a word to write to (4); the message follows at 16 |
+//! In the profile with waiters the last six are not used, and each area begins with words of its
+//! own: number (8), on whose lower half readers sleep; whether one does (4); length (4). The
+//! message follows. What a reader spins on is in the line of what it then reads: a message of up to
+//! 48 bytes moves one line.
 
 use super::lane::Lane;
-use super::map::Map;
+use super::map::{Area, Map, Word};
 use crate::codec::{HEADER_LEN, Profiles};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, RegionProblem};
@@ -33,26 +28,26 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{Ordering, fence};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const MAGIC: u32 = 0x4e53_484d;
 const VERSION: u16 = 3;
 const REGION_HEADER_LEN: usize = 64;
 const ALIGNMENT: u32 = 64;
-/// Where areas begin in the profile with waiters.
-const WAITERS_AREAS_AT: u32 = 192;
 /// Where the message begins in an area of that profile.
 const WAITERS_MESSAGE_AT: u32 = 16;
 
 /// One direction: its words and its area.
-#[derive(Clone, Copy, Debug)]
-struct Direction {
-    seq: usize,
-    len: usize,
-    signal: usize,
-    waiting: Option<usize>,
-    area: usize,
-    capacity: usize,
+#[derive(Debug)]
+pub(crate) struct Direction {
+    seq: Word<AtomicU64>,
+    len: Word<AtomicU32>,
+    signal: Word<AtomicU32>,
+    waiting: Option<Word<AtomicU32>>,
+    /// Where a message goes.
+    pub(crate) area: Area,
 }
 
 /// Which direction.
@@ -88,7 +83,6 @@ struct Ownership {
 /// A mapped region. Its owner removes the file when it drops it.
 #[derive(Debug)]
 pub(crate) struct Region {
-    map: Map,
     request: Direction,
     response: Direction,
     owned: Option<Ownership>,
@@ -106,13 +100,13 @@ struct Layout {
 impl Layout {
     /// Areas for these payloads.
     fn for_payloads(profile: Profiles, request: u32, response: u32) -> Option<Layout> {
-        let areas_at = areas_at(profile);
+        let request_at = REGION_HEADER_LEN as u32;
         let before = message_at(profile) + HEADER_LEN as u32;
         let area = |payload: u32| payload.checked_add(before)?.checked_next_multiple_of(ALIGNMENT);
         let (request_capacity, response_capacity) = (area(request)?, area(response)?);
-        let response_at = areas_at.checked_add(request_capacity)?;
+        let response_at = request_at.checked_add(request_capacity)?;
         response_at.checked_add(response_capacity)?;
-        Some(Layout { request_at: areas_at, request_capacity, response_at, response_capacity })
+        Some(Layout { request_at, request_capacity, response_at, response_capacity })
     }
 
     /// The length of the file. It was checked to fit.
@@ -121,7 +115,7 @@ impl Layout {
     }
 
     /// Whether both areas lie behind the words, aligned, apart, and in the file.
-    fn check(&self, areas_at: u32, file_len: u64) -> Result<(), RegionProblem> {
+    fn check(&self, file_len: u64) -> Result<(), RegionProblem> {
         let Layout { request_at, request_capacity, response_at, response_capacity } = *self;
         let nothing = request_capacity == 0 || response_capacity == 0;
         if nothing
@@ -134,7 +128,7 @@ impl Layout {
         let aligned = values.iter().all(|value| value.is_multiple_of(ALIGNMENT));
         let request_end = request_at.checked_add(request_capacity);
         let apart = request_end.is_some_and(|end| response_at >= end);
-        if !aligned || !apart || request_at < areas_at || file_len < self.file_len() {
+        if !aligned || !apart || file_len < self.file_len() {
             return Err(RegionProblem::BadSize);
         }
         Ok(())
@@ -218,10 +212,6 @@ fn message_at(profile: Profiles) -> u32 {
     if profile == Profiles::SHM_WAITERS { WAITERS_MESSAGE_AT } else { 0 }
 }
 
-fn areas_at(profile: Profiles) -> u32 {
-    if profile == Profiles::SHM_WAITERS { WAITERS_AREAS_AT } else { REGION_HEADER_LEN as u32 }
-}
-
 /// The directory of the endpoint, to name files in it without racing for it.
 fn run_dir(endpoint: &Endpoint) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -230,8 +220,8 @@ fn run_dir(endpoint: &Endpoint) -> Result<OwnedFd, Errno> {
 
 /// A generation that is hardly ever the same, and never 0.
 fn generation() -> u32 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    match now.tv_sec as u32 ^ (now.tv_nsec >> 10) as u32 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    match now.as_secs() as u32 ^ (now.subsec_nanos() >> 10) {
         0 => 1,
         generation => generation,
     }
@@ -265,9 +255,9 @@ impl Region {
         let header = RegionHeader { owner_pid, generation: generation(), layout };
         let bytes = header.encode();
         // A new file is all zeros. The magic number comes last: who sees it sees the rest.
-        map.write(4, &bytes[4..]);
+        map.area(0, bytes.len()).write(4, &bytes[4..]);
         map.u32(0).store(MAGIC, Ordering::Release);
-        let mut region = Region::of(map, &header, terms.profile);
+        let mut region = Region::of(&map, &header, terms.profile);
         region.owned = Some(owned);
         Ok(region)
     }
@@ -295,92 +285,60 @@ impl Region {
         let map = Map::new(file, map_len)?;
         fence(Ordering::Acquire);
         let mut bytes = [0; REGION_HEADER_LEN];
-        map.read(0, &mut bytes);
+        map.area(0, bytes.len()).read(0, &mut bytes);
         let header = RegionHeader::decode(&bytes)?;
-        header.layout.check(areas_at(profile), file_len)?;
-        Ok(Region::of(map, &header, profile))
+        header.layout.check(file_len)?;
+        Ok(Region::of(&map, &header, profile))
     }
 
-    fn of(map: Map, header: &RegionHeader, profile: Profiles) -> Region {
+    fn of(map: &Arc<Map>, header: &RegionHeader, profile: Profiles) -> Region {
         let Layout { request_at, request_capacity, response_at, response_capacity } = header.layout;
         let waiters = profile == Profiles::SHM_WAITERS;
-        let direction = |way: Way, area: u32, capacity: u32| {
-            let index = match way {
-                Way::Request => 0,
-                Way::Response => 1,
-            };
+        let direction = |index: usize, area: u32, capacity: u32| {
             let (area, capacity) = (area as usize, capacity as usize);
             if waiters {
-                let (seq, before) = (64 + 64 * index, WAITERS_MESSAGE_AT as usize);
+                let before = WAITERS_MESSAGE_AT as usize;
                 let lower_half = if cfg!(target_endian = "little") { 0 } else { 4 };
                 Direction {
-                    seq,
-                    len: area,
-                    signal: seq + lower_half,
-                    waiting: Some(seq + 8),
-                    area: area + before,
-                    capacity: capacity - before,
+                    seq: map.u64(area),
+                    len: map.u32(area + 12),
+                    signal: map.u32(area + lower_half),
+                    waiting: Some(map.u32(area + 8)),
+                    area: map.area(area + before, capacity - before),
                 }
             } else {
-                let (seq, len, signal) = (32 + 8 * index, 48 + 4 * index, 56 + 4 * index);
-                Direction { seq, len, signal, waiting: None, area, capacity }
+                Direction {
+                    seq: map.u64(32 + 8 * index),
+                    len: map.u32(48 + 4 * index),
+                    signal: map.u32(56 + 4 * index),
+                    waiting: None,
+                    area: map.area(area, capacity),
+                }
             }
         };
         Region {
-            request: direction(Way::Request, request_at, request_capacity),
-            response: direction(Way::Response, response_at, response_capacity),
-            map,
+            request: direction(0, request_at, request_capacity),
+            response: direction(1, response_at, response_capacity),
             owned: None,
         }
     }
 
+    /// One direction.
     #[inline]
-    fn direction(&self, way: Way) -> &Direction {
+    pub(crate) fn direction(&self, way: Way) -> &Direction {
         match way {
             Way::Request => &self.request,
             Way::Response => &self.response,
         }
     }
+}
 
-    /// The words of a direction.
+impl Direction {
+    /// Its words.
     #[inline]
-    pub(crate) fn lane(&self, way: Way) -> Lane<'_> {
-        let direction = self.direction(way);
-        Lane {
-            seq: self.map.u64(direction.seq),
-            len: self.map.u32(direction.len),
-            signal: self.map.u32(direction.signal),
-            waiting: direction.waiting.map(|at| self.map.u32(at)),
-        }
-    }
-
-    /// Makes the line in which a direction's next message begins this side's own, while it does
-    /// something else. Otherwise the number after the message waits for that line, and a reader who
-    /// looks at the number meanwhile takes that one's line back. The other profile has no spare word.
-    #[inline]
-    pub(crate) fn expect_to_write(&self, way: Way) {
-        let direction = self.direction(way);
-        if direction.waiting.is_some() {
-            self.map.u32(direction.len + 4).store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// The longest message of a direction, header included.
-    #[inline]
-    pub(crate) fn capacity(&self, way: Way) -> usize {
-        self.direction(way).capacity
-    }
-
-    /// Copies from the start of a direction's area.
-    #[inline]
-    pub(crate) fn read(&self, way: Way, at: usize, bytes: &mut [u8]) {
-        self.map.read(self.direction(way).area + at, bytes);
-    }
-
-    /// Copies to the start of a direction's area.
-    #[inline]
-    pub(crate) fn write(&self, way: Way, at: usize, bytes: &[u8]) {
-        self.map.write(self.direction(way).area + at, bytes);
+    pub(crate) fn lane(&self) -> Lane<'_> {
+        let waiting = self.waiting.as_deref();
+        Lane { seq: &self.seq, len: &self.len, signal: &self.signal, waiting }
     }
 }
 

@@ -38,8 +38,8 @@ fn patience() -> Patience<'static> {
 
 /// Publishes as netipc does, with additions; returns how many it woke.
 fn publish(region: &Region, header: &Header) -> usize {
-    let lane = region.lane(Way::Request);
-    region.write(Way::Request, 0, &header.encode());
+    let lane = region.direction(Way::Request).lane();
+    region.direction(Way::Request).area.write(0, &header.encode());
     lane.len.store(HEADER_LEN as u32, Ordering::Release);
     lane.seq.fetch_add(1, Ordering::Release);
     lane.signal.fetch_add(1, Ordering::Release);
@@ -48,7 +48,7 @@ fn publish(region: &Region, header: &Header) -> usize {
 
 /// Waits as netipc does once it has spun: nothing but a wake-up or a changed word ends its sleep.
 fn wait(region: &Region, seq: u64) {
-    let lane = region.lane(Way::Response);
+    let lane = region.direction(Way::Response).lane();
     let forever = timespec(Duration::from_secs(60));
     loop {
         let signal = lane.signal.load(Ordering::Acquire);
@@ -75,7 +75,7 @@ fn each_end_sleeps_on_the_word_by_which_the_other_wakes() {
                 woken += publish(&client, &Header::request(Code(1), seq));
                 wait(&client, seq);
                 let mut answer = [0; HEADER_LEN];
-                client.read(Way::Response, 0, &mut answer);
+                client.direction(Way::Response).area.read(0, &mut answer);
                 assert_eq!(Header::decode(&answer).unwrap().message_id, seq);
             }
             woken
@@ -98,7 +98,7 @@ fn a_goodbye_wakes_who_waits() {
     thread::scope(|scope| {
         let client = scope.spawn(move || {
             wait(&client, 1);
-            client.lane(Way::Response).last()
+            client.direction(Way::Response).lane().last()
         });
         thread::sleep(Duration::from_millis(20));
         server.say_goodbye();
