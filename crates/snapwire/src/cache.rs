@@ -9,6 +9,7 @@ use crate::service::CgroupsSnapshot;
 use crate::shelf::Shelf;
 use arc_swap::{ArcSwap, Guard};
 use hashbrown::{DefaultHashBuilder, HashTable};
+use std::cell::Cell;
 use std::hash::BuildHasher;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -245,11 +246,17 @@ impl SnapshotCache {
 
     /// The provider's snapshot, unless it is the one that is there.
     fn fetch(&self, client: &mut Client<CgroupsSnapshot>) -> Result<Option<CachedSnapshot>, Error> {
-        client.call(())?;
-        let payload = client.last_response();
         let current = self.shelf.load();
-        let is_there = current.populated && current.payload == payload;
-        Ok(if is_there { None } else { Some(CachedSnapshot::of(payload)?) })
+        let is_there = Cell::new(false);
+        client.call_checked((), client.timeout(), |payload| {
+            is_there.set(current.populated && current.payload == payload);
+            // What is there has been checked.
+            if is_there.get() { Ok(()) } else { Snapshot::decode(payload).map(drop) }
+        })?;
+        Ok(match is_there.get() {
+            true => None,
+            false => Some(CachedSnapshot::of(client.last_response())?),
+        })
     }
 
     /// Calls off refreshes, from any thread, also while one is running.

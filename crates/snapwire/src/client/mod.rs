@@ -11,7 +11,7 @@ pub use config::{ClientConfig, LookupMax};
 pub use link::ClientStatus;
 pub use state::State;
 
-use crate::codec::BuildError;
+use crate::codec::{BuildError, Malformed};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::handshake::Terms;
@@ -102,14 +102,28 @@ impl<S: Service> Client<S> {
         ask: S::Ask<'_>,
         timeout: Duration,
     ) -> Result<S::Response<'_>, Error> {
+        self.call_checked(ask, timeout, |payload| S::decode_response(payload).map(drop))?;
+        Ok(S::decode_again(self.link.response.as_slice())?)
+    }
+
+    /// The same, with a look of the caller's own at the response. What it returns stays in the
+    /// buffer.
+    #[inline]
+    pub(crate) fn call_checked(
+        &mut self,
+        ask: S::Ask<'_>,
+        timeout: Duration,
+        accept: impl Fn(&[u8]) -> Result<(), Malformed>,
+    ) -> Result<(), Error> {
         self.encode(|room| S::encode(&ask, room))?;
         let mut patience = Patience::new(timeout).with_abort(&self.abort);
         let outgoing = Outgoing { code: S::CODE, batch: None };
-        self.link.call(outgoing, &mut patience, |payload| {
-            S::decode_response(payload)?;
-            Ok(())
-        })?;
-        Ok(S::decode_again(self.link.response.as_slice())?)
+        self.link.call(outgoing, &mut patience, |payload| Ok(accept(payload)?))
+    }
+
+    /// How long a call may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.link.config().timeout
     }
 
     /// The payload of the last response, which lasts until the next call.

@@ -32,9 +32,14 @@ impl Entry {
         [a, b, c, d, e, f, g, h]
     }
 
-    /// Aligned, and inside what is packed after the directory.
+    /// Aligned, inside what is packed after the directory, and at least so long.
     #[inline]
-    pub(crate) fn check(self, packed_len: usize, what: &'static str) -> Result<(), Malformed> {
+    pub(crate) fn check(
+        self,
+        packed_len: usize,
+        min_len: usize,
+        what: &'static str,
+    ) -> Result<(), Malformed> {
         if !self.offset.is_multiple_of(8) {
             return Err(Malformed::new(Fault::BadAlignment, what));
         }
@@ -42,8 +47,34 @@ impl Entry {
         if self.offset as u64 + self.length as u64 > packed_len as u64 {
             return Err(Malformed::new(Fault::OutOfBounds, what));
         }
+        if self.length < min_len {
+            return Err(Malformed::new(Fault::Truncated, what));
+        }
         Ok(())
     }
+}
+
+/// Checks that all items are aligned, inside what is packed after the directory, and at least so
+/// long.
+pub(crate) fn check_directory(
+    directory: &[[u8; ENTRY_LEN]],
+    packed_len: usize,
+    min_len: usize,
+    what: &'static str,
+) -> Result<(), Malformed> {
+    // Without a branch, for many at once: what is too far away or too short leaves the top bit.
+    let (packed, min) = (packed_len as u64, min_len as u64);
+    let bad = directory.iter().fold(0, |bad, entry| {
+        let Entry { offset, length } = Entry::of(entry);
+        let (offset, length) = (offset as u64, length as u64);
+        let outside = packed.wrapping_sub(offset + length) >> 63;
+        bad | (offset & 7) | outside | (length.wrapping_sub(min) >> 63)
+    });
+    if bad == 0 {
+        return Ok(());
+    }
+    let entries = &mut directory.iter().map(Entry::of);
+    entries.try_for_each(|entry| entry.check(packed_len, min_len, what))
 }
 
 /// A batch, seen in a payload.
@@ -65,9 +96,7 @@ impl<'a> Batch<'a> {
     #[inline]
     pub fn new(payload: &'a [u8], item_count: u32) -> Result<Batch<'a>, Malformed> {
         let batch = Batch::again(payload, item_count)?;
-        for entry in batch.directory {
-            Entry::of(entry).check(batch.packed.len(), WHAT)?;
-        }
+        check_directory(batch.directory, batch.packed.len(), 0, WHAT)?;
         Ok(batch)
     }
 

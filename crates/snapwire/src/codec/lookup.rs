@@ -64,7 +64,7 @@ impl<'a> Table<'a> {
         let mut free_from = 0;
         for entry in directory {
             let entry = Entry::of(entry);
-            entry.check(packed.len(), what)?;
+            entry.check(packed.len(), 0, what)?;
             if entry.offset < free_from || !fits(entry.length) {
                 return Err(refuse(Fault::BadLayout));
             }

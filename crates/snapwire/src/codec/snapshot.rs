@@ -1,6 +1,6 @@
 //! CGROUPS_SNAPSHOT: every cgroup at once.
 
-use super::batch::{ENTRY_LEN, Entry, Packer, split_directory};
+use super::batch::{ENTRY_LEN, Entry, Packer, check_directory, split_directory};
 use super::bytes::{Fixed, Writer, wire_len};
 use super::fault::{BuildError, Fault, Malformed};
 
@@ -132,13 +132,7 @@ impl<'a> Snapshot<'a> {
     /// [`Fault::OutOfBounds`].
     pub fn decode(payload: &'a [u8]) -> Result<Snapshot<'a>, Malformed> {
         let snapshot = Snapshot::decode_again(payload)?;
-        for entry in snapshot.directory {
-            let entry = Entry::of(entry);
-            entry.check(snapshot.packed.len(), WHAT)?;
-            if entry.length < ITEM_LEN {
-                return Err(Malformed::new(Fault::Truncated, WHAT));
-            }
-        }
+        check_directory(snapshot.directory, snapshot.packed.len(), ITEM_LEN, WHAT)?;
         Ok(snapshot)
     }
 
