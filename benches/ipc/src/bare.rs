@@ -55,11 +55,6 @@ impl Uds {
         Ok(Uds(fd))
     }
 
-    /// There and back.
-    pub(crate) fn ping(&mut self, number: u64) -> Result<()> {
-        self.window(number, 1)
-    }
-
     /// So many there, and then all of them back.
     pub(crate) fn window(&mut self, number: u64, depth: u64) -> Result<()> {
         for index in 0..depth {

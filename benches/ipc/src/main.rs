@@ -14,12 +14,13 @@ use bare::{MESSAGE_LEN, Shm, Uds};
 use clap::{Parser, Subcommand};
 use figure::{Figure, Target};
 use hdrhistogram::Histogram;
-use peer::{Peer, Serve, endpoint, image, name, offer, own_cpu_s};
+use peer::{Peer, Place, Serve, endpoint, image, name, offer, own_cpu_s};
 use snapwire::codec::{Pid, Profiles};
 use snapwire::{
     AppsLookup, CachedSnapshot, CgroupsLookup, CgroupsSnapshot, Client, ClientConfig, Increment,
     Service, SnapshotCache,
 };
+use std::cell::RefCell;
 use std::fs;
 use std::hint::{black_box, spin_loop};
 use std::io::{self, Write};
@@ -42,11 +43,11 @@ struct Arguments {
     /// Measure only the scenarios whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
-    /// Keep the client on its first CPU, servers over sockets there, too, which is where sockets
-    /// are fastest, and servers in shared memory on the last CPU. On a machine that does other work
-    /// as well, the kernel would move them back and forth.
+    /// Let the kernel choose CPUs, and move both sides back and forth. Otherwise the client is kept
+    /// on its first CPU, servers over sockets there, too, which is where sockets are fastest, and
+    /// servers in shared memory on the last CPU.
     #[arg(long)]
-    pin: bool,
+    unpinned: bool,
     /// The CPU to be on.
     #[arg(long, hide = true)]
     cpu: Option<usize>,
@@ -86,7 +87,7 @@ fn main() -> Result<()> {
         ("cache", cache),
         ("old-profile", old_profile),
     ];
-    if arguments.pin {
+    if !arguments.unpinned {
         peer::pin()?;
     }
     let mut bench = Bench {
@@ -130,12 +131,17 @@ fn connect<S: Service>(
 ) -> Result<(Client<S>, Peer, tempfile::TempDir)> {
     let directory = directory()?;
     let peer = Peer::start(what, directory.path())?;
+    Ok((client_of(directory.path(), profile)?, peer, directory))
+}
+
+/// A connected client of the server in a directory.
+fn client_of<S: Service>(directory: &Path, profile: Profiles) -> Result<Client<S>> {
     let config = ClientConfig { offer: offer(profile), ..ClientConfig::default() };
-    let mut client = Client::new(&endpoint(directory.path())?, &config);
+    let mut client = Client::new(&endpoint(directory)?, &config);
     client.refresh();
     ensure!(client.is_ready(), "the client is {}", client.state());
     ensure!(client.terms().is_some_and(|terms| terms.profile == profile), "another profile");
-    Ok((client, peer, directory))
+    Ok(client)
 }
 
 /// A bare peer in shared memory, answering with so many bytes.
@@ -251,7 +257,7 @@ impl Bench {
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let cores = peer::cpus();
         let load = load.split(' ').next().unwrap_or("?");
-        let pinned = if peer::is_pinned() { "; pinned" } else { "" };
+        let pinned = if peer::is_pinned() { "; pinned" } else { "; placed by the kernel" };
         writeln!(out, "\n{cores} cores; load of the last minute {load}{pinned}")?;
         Ok(())
     }
@@ -343,27 +349,8 @@ fn lookups_of_pids(client: &mut Client<AppsLookup>) -> impl FnMut(u64) -> Result
 }
 
 fn ping_pong(bench: &mut Bench) -> Result<()> {
-    let bare = directory()?;
-    let _bare_peer = Peer::start(Serve::BareUds, bare.path())?;
-    let mut uds = Uds::connect(&bare.path().join("bare.sock"))?;
-    let bare_window_directory = directory()?;
-    let _bare_window_peer = Peer::start(Serve::BareUds, bare_window_directory.path())?;
-    let mut bare_window = Uds::connect(&bare_window_directory.path().join("bare.sock"))?;
-    let profile = Profiles::BASELINE;
-    let (mut client, _peer, _directory) =
-        connect::<Increment>(Serve::Increment { profile: profile.0 }, profile)?;
-    let (mut piped, _piped_peer, _piped_directory) =
-        connect::<Increment>(Serve::Increment { profile: profile.0 }, profile)?;
-    let mut window = |number: u64| -> Result<()> {
-        let asks = (0..16).map(|index| number + index);
-        let mut sum = 0;
-        piped.pipeline(asks, 16, |index, answer| {
-            sum += u64::from(answer == number + index as u64 + 1);
-            Ok(())
-        })?;
-        ensure!(sum == 16, "not all of a window was answered");
-        Ok(())
-    };
+    let uds = sockets(bench, Place::Beside, "uds")?;
+    sockets(bench, Place::Apart, "uds_apart")?;
     let (mut shm, _shm_peer, _shm_directory) = bare_shm(MESSAGE_LEN)?;
     let mut shm_ping = |number: u64| -> Result<()> {
         let mut message = [0; MESSAGE_LEN];
@@ -376,28 +363,63 @@ fn ping_pong(bench: &mut Bench) -> Result<()> {
     let profile = Profiles::SHM_WAITERS;
     let (mut fast, _fast_peer, _fast_directory) =
         connect::<Increment>(Serve::Increment { profile: profile.0 }, profile)?;
-    let [bare_uds, uds, bare_window, window, bare_shm, shm] = bench.in_turns([
-        &mut |number| uds.ping(number),
-        &mut calls(&mut client),
-        &mut |number| bare_window.window(number, 16),
-        &mut window,
-        &mut shm_ping,
-        &mut calls(&mut fast),
-    ])?;
-    let piped: Vec<f64> = window.iter().map(|ns| ns / 16.0).collect();
-    bench.add("uds_bare_ns", "ns", Target::None, &bare_uds);
-    bench.add("uds_ns", "ns", Target::None, &uds);
-    bench.add("uds_to_bare", "x", Target::AtMost(1.10), &ratios(&uds, &bare_uds));
-    let key = "uds_bare_pipeline_rate_to_ping_pong";
-    let bare_piped: Vec<f64> = bare_window.iter().map(|ns| ns / 16.0).collect();
-    bench.add(key, "x", Target::None, &ratios(&bare_uds, &bare_piped));
-    bench.add("uds_pipeline_rate_to_ping_pong", "x", Target::AtLeast(3.0), &ratios(&uds, &piped));
-    bench.add("uds_pipeline_to_bare", "x", Target::None, &ratios(&window, &bare_window));
+    let [bare_shm, shm] = bench.in_turns([&mut shm_ping, &mut calls(&mut fast)])?;
     bench.add("shm_bare_ns", "ns", Target::None, &bare_shm);
     bench.add("shm_ns", "ns", Target::None, &shm);
     bench.add("shm_to_bare", "x", Target::AtMost(1.25), &ratios(&shm, &bare_shm));
     bench.add("shm_rate_to_uds", "x", Target::AtLeast(5.0), &ratios(&uds, &shm));
     Ok(())
+}
+
+/// Calls over sockets beside bare packets, one by one and 16 under way; returns what a call takes.
+fn sockets(bench: &mut Bench, place: Place, which: &str) -> Result<Vec<f64>> {
+    const DEPTH: u64 = 16;
+    let [bare_place, place_of_ours] = [directory()?, directory()?];
+    let profile = Profiles::BASELINE;
+    let _bare_peer = Peer::start_at(Serve::BareUds, place, bare_place.path())?;
+    let serve = Serve::Increment { profile: profile.0 };
+    let _peer = Peer::start_at(serve, place, place_of_ours.path())?;
+    let mut bare = Uds::connect(&bare_place.path().join("bare.sock"))?;
+    let mut client = client_of::<Increment>(place_of_ours.path(), profile)?;
+    let mut piped = client_of::<Increment>(place_of_ours.path(), profile)?;
+    let mut window = |number: u64| -> Result<()> {
+        let asks = (0..DEPTH).map(|index| number + index);
+        let mut right = 0;
+        piped.pipeline(asks, DEPTH as usize, |index, answer| {
+            right += u64::from(answer == number + index as u64 + 1);
+            Ok(())
+        })?;
+        ensure!(right == DEPTH, "not all of a window was answered");
+        Ok(())
+    };
+    let bare = RefCell::new(&mut bare);
+    let [bare_one, one, bare_window, window] = bench.in_turns([
+        &mut |number| bare.borrow_mut().window(number, 1),
+        &mut calls(&mut client),
+        &mut |number| bare.borrow_mut().window(number, DEPTH),
+        &mut window,
+    ])?;
+    let each = |window: &[f64]| window.iter().map(|ns| ns / DEPTH as f64).collect::<Vec<f64>>();
+    let (bare_each, each) = (each(&bare_window), each(&window));
+    let mut add = |key: &str, unit, target, rounds: &[f64]| {
+        bench.add(&format!("{which}_{key}"), unit, target, rounds);
+    };
+    // On one core nothing overlaps: the bare socket's pipeline gains no more there. Apart, a call
+    // is a wake-up of an idle core, and differs by more than a tenth.
+    let (to_bare, pipelined) = match place {
+        Place::Beside => (Target::AtMost(1.10), Target::None),
+        Place::Apart => (Target::None, Target::AtLeast(3.0)),
+    };
+    add("bare_ns", "ns", Target::None, &bare_one);
+    add("ns", "ns", Target::None, &one);
+    add("to_bare", "x", to_bare, &ratios(&one, &bare_one));
+    add("pipeline_bare_ns", "ns", Target::None, &bare_each);
+    add("pipeline_ns", "ns", Target::None, &each);
+    let key = "pipeline_rate_to_ping_pong";
+    add(&format!("bare_{key}"), "x", Target::None, &ratios(&bare_one, &bare_each));
+    add(key, "x", pipelined, &ratios(&one, &each));
+    add("pipeline_to_bare", "x", Target::None, &ratios(&each, &bare_each));
+    Ok(one)
 }
 
 /// The profile of other implementations, in which every message wakes.
@@ -420,7 +442,7 @@ fn latencies(bench: &mut Bench) -> Result<()> {
     }
     let profile = Profiles::SHM_WAITERS;
     for items in [16, 5000] {
-        let serve = Serve::Snapshot { profile: profile.0, items };
+        let serve = Serve::Snapshot { profile: profile.0, items, changing: false };
         let (mut client, peer, _directory) = connect::<CgroupsSnapshot>(serve, profile)?;
         let mut call = snapshots_of(&mut client, items);
         bench.add_calls(&format!("snapshot_{items}"), &mut call, &peer)?;
@@ -546,7 +568,7 @@ fn batches(bench: &mut Bench) -> Result<()> {
 fn snapshots(bench: &mut Bench) -> Result<()> {
     let profile = Profiles::SHM_WAITERS;
     for items in [16, 5000] {
-        let length = image(items)?.as_bytes().len();
+        let length = image(items, 1)?.as_bytes().len();
         let (mut shm, _bare_peer, _bare_directory) = bare_shm(32 + length)?;
         let mut message = vec![0; 32 + length];
         let mut moved = |number: u64| -> Result<()> {
@@ -557,23 +579,35 @@ fn snapshots(bench: &mut Bench) -> Result<()> {
             ensure!(message[32..40] == number.to_ne_bytes(), "not the answer");
             Ok(())
         };
-        let serve = Serve::Snapshot { profile: profile.0, items };
-        let (mut client, _peer, _directory) = connect::<CgroupsSnapshot>(serve, profile)?;
-        let (cached_client, _cached_peer, cached_directory) =
-            connect::<CgroupsSnapshot>(serve, profile)?;
-        drop(cached_client);
-        let cache = cache_of(cached_directory.path(), profile)?;
-        let [bare, called, refreshed] = bench.in_turns([
+        // The same snapshot each time, and another one.
+        let servers = [false, true].map(|changing| -> Result<_> {
+            let serve = Serve::Snapshot { profile: profile.0, items, changing };
+            let (client, peer, directory) = connect::<CgroupsSnapshot>(serve, profile)?;
+            let cache = cache_of(directory.path(), profile)?;
+            Ok((client, cache, peer, directory))
+        });
+        let [same, new] = servers;
+        let (mut same, same_cache, _same_peer, _same_directory) = same?;
+        let (mut new, new_cache, _new_peer, _new_directory) = new?;
+        let [bare, same, same_cached, new, new_cached] = bench.in_turns([
             &mut moved,
-            &mut snapshots_of(&mut client, items),
-            &mut refreshes(&cache, items),
+            &mut snapshots_of(&mut same, items),
+            &mut refreshes(&same_cache, items),
+            &mut snapshots_of(&mut new, items),
+            &mut refreshes(&new_cache, items),
         ])?;
-        bench.add(&format!("snapshot_{items}_bare_ns"), "ns", Target::None, &bare);
-        bench.add(&format!("snapshot_{items}_ns"), "ns", Target::None, &called);
         let target = Target::AtMost(1.2);
-        bench.add(&format!("snapshot_{items}_to_bare"), "x", target, &ratios(&called, &bare));
-        let ratio = ratios(&refreshed, &bare);
-        bench.add(&format!("cache_refresh_{items}_to_bare"), "x", target, &ratio);
+        bench.add(&format!("snapshot_{items}_bare_ns"), "ns", Target::None, &bare);
+        for (key, rounds, target) in [
+            ("snapshot", same, target),
+            ("cache_refresh", same_cached, target),
+            ("snapshot_new", new, target),
+            // Its index is made anew.
+            ("cache_refresh_new", new_cached, Target::None),
+        ] {
+            bench.add(&format!("{key}_{items}_ns"), "ns", Target::None, &rounds);
+            bench.add(&format!("{key}_{items}_to_bare"), "x", target, &ratios(&rounds, &bare));
+        }
     }
     Ok(())
 }
@@ -596,7 +630,7 @@ fn lookups(bench: &mut Bench) -> Result<()> {
 fn cache(bench: &mut Bench) -> Result<()> {
     let profile = Profiles::SHM_WAITERS;
     for items in [16u32, 5000] {
-        let serve = Serve::Snapshot { profile: profile.0, items };
+        let serve = Serve::Snapshot { profile: profile.0, items, changing: false };
         let (client, _peer, directory) = connect::<CgroupsSnapshot>(serve, profile)?;
         drop(client);
         let cache = cache_of(directory.path(), profile)?;

@@ -14,6 +14,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What a peer serves, as a word of its command line.
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
@@ -36,6 +37,9 @@ pub(crate) enum Serve {
         profile: u32,
         /// How many.
         items: u32,
+        /// Whether it is another one each time.
+        #[arg(long)]
+        changing: bool,
     },
     /// CGROUPS_LOOKUP over a profile.
     Cgroups {
@@ -49,10 +53,25 @@ pub(crate) enum Serve {
     },
 }
 
-impl Serve {
-    /// Where this is kept, when things are.
+/// Which CPU a peer is kept on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The client's: nothing overlaps, and nobody has to be woken on an idle core.
+    Beside,
+    /// The last one.
+    Apart,
+}
+
+impl Place {
     fn cpu(self) -> Option<usize> {
         let (first, last) = *PINNED.get()?;
+        Some(if self == Place::Beside { first } else { last })
+    }
+}
+
+impl Serve {
+    /// Where it is fastest.
+    fn place(self) -> Place {
         let is_socket = match self {
             Serve::BareUds => true,
             Serve::BareShm { .. } => false,
@@ -61,7 +80,7 @@ impl Serve {
             | Serve::Cgroups { profile }
             | Serve::Apps { profile } => Profiles(profile) == Profiles::BASELINE,
         };
-        Some(if is_socket { first } else { last })
+        if is_socket { Place::Beside } else { Place::Apart }
     }
 
     fn words(self) -> Vec<String> {
@@ -69,8 +88,10 @@ impl Serve {
             Serve::BareUds => vec!["bare-uds".into()],
             Serve::BareShm { bytes } => vec!["bare-shm".into(), bytes.to_string()],
             Serve::Increment { profile } => vec!["increment".into(), profile.to_string()],
-            Serve::Snapshot { profile, items } => {
-                vec!["snapshot".into(), profile.to_string(), items.to_string()]
+            Serve::Snapshot { profile, items, changing } => {
+                let changing = changing.then(|| "--changing".into());
+                let words = ["snapshot".into(), profile.to_string(), items.to_string()];
+                words.into_iter().chain(changing).collect()
             }
             Serve::Cgroups { profile } => vec!["cgroups".into(), profile.to_string()],
             Serve::Apps { profile } => vec!["apps".into(), profile.to_string()],
@@ -82,7 +103,7 @@ impl Serve {
 /// The client's CPU and that of servers in shared memory, when they are kept where they are.
 static PINNED: OnceLock<(usize, usize)> = OnceLock::new();
 
-/// Keeps this process on its first CPU, and servers where [`Serve::cpu`] says.
+/// Keeps this process on its first CPU, and peers where they are placed.
 pub(crate) fn pin() -> Result<()> {
     let allowed = sched_getaffinity(None)?;
     let cpus: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
@@ -127,9 +148,9 @@ pub(crate) fn endpoint(directory: &Path) -> Result<Endpoint> {
 }
 
 /// A snapshot of so many cgroups, with names and paths as long as real ones.
-pub(crate) fn image(items: u32) -> Result<SnapshotImage> {
+pub(crate) fn image(items: u32, generation: u64) -> Result<SnapshotImage> {
     let image = SnapshotImage::build(1 << 20, |builder| {
-        builder.set_generation(1);
+        builder.set_generation(generation);
         for index in 0..items {
             let name = name(index);
             let path = format!("/sys/fs/cgroup/system.slice/{name}.service");
@@ -165,10 +186,12 @@ pub(crate) fn serve(what: Serve, directory: &Path) -> Result<()> {
                 Ok(())
             })?
         }
-        Serve::Snapshot { profile, items } => {
-            let image = image(items)?;
+        Serve::Snapshot { profile, items, changing } => {
+            let images = [image(items, 1)?, image(items, 2)?];
+            let asked = AtomicUsize::new(0);
             Server::start::<CgroupsSnapshot>(&endpoint, &config(profile), move |_, reply| {
-                Ok(reply.set_image(&image)?)
+                let which = if changing { asked.fetch_add(1, Ordering::Relaxed) % 2 } else { 0 };
+                Ok(reply.set_image(&images[which])?)
             })?
         }
         Serve::Cgroups { profile } => {
@@ -210,11 +233,16 @@ pub(crate) fn serve(what: Serve, directory: &Path) -> Result<()> {
 pub(crate) struct Peer(Child);
 
 impl Peer {
+    /// Where it is fastest.
     pub(crate) fn start(what: Serve, directory: &Path) -> Result<Peer> {
+        Peer::start_at(what, what.place(), directory)
+    }
+
+    pub(crate) fn start_at(what: Serve, place: Place, directory: &Path) -> Result<Peer> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("--directory")
             .arg(directory)
-            .args(what.cpu().map(|cpu| format!("--cpu={cpu}")))
+            .args(place.cpu().map(|cpu| format!("--cpu={cpu}")))
             .arg("serve")
             .args(what.words())
             .stdin(Stdio::piped())

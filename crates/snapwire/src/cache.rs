@@ -52,9 +52,9 @@ fn range_of(payload: &[u8], part: &[u8]) -> Range<u32> {
 const SAME_HASH_MAX: usize = 4;
 
 impl CachedSnapshot {
-    /// Checks every item of a response, and keeps a copy of it.
+    /// Checks every item of a response whose directory was checked, and keeps a copy of it.
     fn of(payload: &[u8]) -> Result<CachedSnapshot, Malformed> {
-        let snapshot = Snapshot::decode(payload)?;
+        let snapshot = Snapshot::decode_again(payload)?;
         let mut cached = CachedSnapshot {
             payload: payload.to_vec(),
             items: Vec::with_capacity(snapshot.len()),

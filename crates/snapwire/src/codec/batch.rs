@@ -18,11 +18,12 @@ pub(crate) struct Entry {
 impl Entry {
     #[inline]
     pub(crate) fn of(bytes: &[u8; ENTRY_LEN]) -> Entry {
-        let [a, b, c, d, e, f, g, h] = *bytes;
-        Entry {
-            offset: u32::from_ne_bytes([a, b, c, d]) as usize,
-            length: u32::from_ne_bytes([e, f, g, h]) as usize,
-        }
+        // One load: halves put together from bytes would be several, for every item.
+        let both = u64::from_ne_bytes(*bytes);
+        let (low, high) = ((both as u32) as usize, (both >> 32) as usize);
+        let (offset, length) =
+            if cfg!(target_endian = "little") { (low, high) } else { (high, low) };
+        Entry { offset, length }
     }
 
     #[inline]
