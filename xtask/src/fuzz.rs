@@ -5,10 +5,13 @@
 
 use crate::program::{self, cargo, output, root};
 use crate::say;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use std::fs;
-use std::path::PathBuf;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 /// How long each target runs unless somebody says otherwise, in seconds.
@@ -82,41 +85,64 @@ pub(crate) fn fuzz(wish: &Wish) -> Result<()> {
     let directory = program::target_dir()?.join("fuzz");
     build.env("CARGO_TARGET_DIR", &directory).env("RUSTFLAGS", INSTRUMENTATION.join(" "));
     program::run(&mut build)?;
-    let mut found = Vec::new();
-    for target in targets {
-        say::heading(&format!("Fuzzing {target}"));
-        let begun = Instant::now();
-        let corpus = workspace.join("corpus").join(target);
-        let artifacts = workspace.join("artifacts").join(target);
-        for directory in [&corpus, &artifacts] {
-            fs::create_dir_all(directory)
-                .with_context(|| format!("cannot create {}", directory.display()))?;
+    let programs = directory.join(&host).join("release");
+    let at_once = thread::available_parallelism().map_or(1, NonZero::get).min(targets.len());
+    say::heading(&format!("Fuzzing {}, {at_once} at once", say::count(targets.len(), "target")));
+    let next = Mutex::new(targets.iter().copied());
+    let found = Mutex::new(Vec::new());
+    let work = || -> Result<()> {
+        loop {
+            let Some(target) = next.lock().unwrap_or_else(PoisonError::into_inner).next() else {
+                return Ok(());
+            };
+            if !is_clean(target, &programs.join(target), wish.seconds)? {
+                found.lock().unwrap_or_else(PoisonError::into_inner).push(target);
+            }
         }
-        let log = artifacts.join("log");
-        let file = fs::File::create(&log).with_context(|| format!("create {}", log.display()))?;
-        let mut run = Command::new(directory.join(&host).join("release").join(target));
-        run.arg(format!("-max_total_time={}", wish.seconds))
-            .arg(format!("-timeout={INPUT_MAX}"))
-            .arg(format!("-artifact_prefix={}/", artifacts.display()))
-            .arg(corpus)
-            .stderr(file);
-        let status = run.status().with_context(|| format!("cannot start {target}"))?;
-        let text = fs::read_to_string(&log).unwrap_or_default();
-        if status.success() {
-            let runs = runs(&text).with_context(|| format!("{target} has tried nothing"))?;
-            say::line(&format!("{runs} inputs in {}", say::duration(begun.elapsed())));
-        } else {
-            let panic = text.lines().skip_while(|line| !line.contains("panicked")).take(3);
-            panic.for_each(say::line);
-            say::line(&format!("it failed: {status}; see {}", artifacts.display()));
-            found.push(target);
-        }
-        remove_leavings(target)?;
-    }
+    };
+    let worked: Vec<Result<()>> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
+        let died = |_| Err(anyhow!("a thread that fuzzed has died"));
+        workers.into_iter().map(|worker| worker.join().unwrap_or_else(died)).collect()
+    });
+    remove_leavings()?;
+    worked.into_iter().collect::<Result<()>>()?;
+    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     if !found.is_empty() {
         bail!("fuzzing found something in {}", found.join(", "));
     }
     Ok(())
+}
+
+/// Fuzzes a target; says whether nothing was found.
+fn is_clean(target: &str, program: &Path, seconds: u32) -> Result<bool> {
+    let begun = Instant::now();
+    let workspace = root().join("fuzz");
+    let corpus = workspace.join("corpus").join(target);
+    let artifacts = workspace.join("artifacts").join(target);
+    for directory in [&corpus, &artifacts] {
+        fs::create_dir_all(directory)
+            .with_context(|| format!("cannot create {}", directory.display()))?;
+    }
+    let log = artifacts.join("log");
+    let file = fs::File::create(&log).with_context(|| format!("create {}", log.display()))?;
+    let mut run = Command::new(program);
+    run.arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-timeout={INPUT_MAX}"))
+        .arg(format!("-artifact_prefix={}/", artifacts.display()))
+        .arg(corpus)
+        .stderr(file);
+    let status = run.status().with_context(|| format!("cannot start {target}"))?;
+    let text = fs::read_to_string(&log).unwrap_or_default();
+    if status.success() {
+        let runs = runs(&text).with_context(|| format!("{target} has tried nothing"))?;
+        say::line(&format!("{target}: {runs} inputs in {}", say::duration(begun.elapsed())));
+    } else {
+        say::line(&format!("{target}: it failed: {status}; see {}", artifacts.display()));
+        let panic = text.lines().skip_while(|line| !line.contains("panicked")).take(3);
+        panic.for_each(say::line);
+    }
+    Ok(status.success())
 }
 
 /// The names of the targets, from the manifest of their package.
@@ -144,10 +170,7 @@ fn host() -> Result<String> {
 }
 
 /// Targets with sockets have a directory each, which a target that crashes leaves behind.
-fn remove_leavings(target: &str) -> Result<()> {
-    if !target.starts_with("snapwire") {
-        return Ok(());
-    }
+fn remove_leavings() -> Result<()> {
     for parent in ["/dev/shm", "/tmp"].map(PathBuf::from) {
         for entry in fs::read_dir(&parent).into_iter().flatten().flatten() {
             let name = entry.file_name();
