@@ -1,8 +1,8 @@
 //! What the figures are measured against: the transports with nothing around them.
 //!
 //! Each baseline moves as many bytes as a message of the library has, and is as fast as we know how
-//! to write it: one system call for a packet; in shared memory a cache line for each direction, a
-//! spin of at most 50 us, and a wake-up only for a reader that sleeps.
+//! to write it: one system call for a packet; in shared memory a cache line for each direction, or a
+//! line with its words and one with its bytes, a spin of at most 50 us, and a wake-up only for a reader that sleeps.
 #![expect(unsafe_code, reason = "raw shared memory is what this measures")]
 
 use anyhow::{Context, Result, ensure};
@@ -73,9 +73,20 @@ impl Uds {
     }
 }
 
-/// Words of a direction: number, whether a reader sleeps. The bytes begin in the next line but one.
-const LANE: usize = 64;
-const AREAS_AT: usize = 2 * LANE;
+/// A line of the cache.
+const LINE: usize = 64;
+/// Where a direction's words are: number, then whether a reader sleeps.
+const WORDS_LEN: usize = 8;
+
+/// Where the bytes of a direction are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Bytes {
+    /// In lines of their own, as in the contract's profile.
+    Apart,
+    /// Behind the words, in the same line as far as they go, as in the library's own profile.
+    Together,
+}
+
 const SPIN_MAX: Duration = Duration::from_micros(50);
 
 /// One end of a shared piece of memory with a direction each way.
@@ -85,6 +96,7 @@ pub(crate) struct Shm {
     /// Where this end writes and where it reads: 0 and 1, or the other way round.
     outbound: usize,
     capacity: usize,
+    bytes: Bytes,
     sent: u32,
     received: u32,
 }
@@ -94,8 +106,9 @@ unsafe impl Send for Shm {}
 
 impl Shm {
     /// Opens a file as one end of it; the client makes it.
-    pub(crate) fn open(path: &Path, capacity: usize, is_client: bool) -> Result<Shm> {
-        let len = AREAS_AT + 2 * capacity;
+    pub(crate) fn open(path: &Path, bytes: Bytes, most: usize, is_client: bool) -> Result<Shm> {
+        let capacity = (WORDS_LEN + most.max(MESSAGE_LEN)).next_multiple_of(LINE);
+        let len = 2 * (LINE + capacity);
         let file =
             File::options().read(true).write(true).create(is_client).truncate(false).open(path)?;
         if is_client {
@@ -106,20 +119,28 @@ impl Shm {
         // SAFETY: the kernel chooses a free place.
         let start = unsafe { mmap(ptr::null_mut(), len, access, flags, &file, 0) }?.cast();
         let outbound = usize::from(!is_client);
-        Ok(Shm { start, len, outbound, capacity, sent: 0, received: 0 })
+        Ok(Shm { start, len, outbound, capacity, bytes, sent: 0, received: 0 })
+    }
+
+    /// Where the words and the bytes of a direction begin.
+    fn places(&self, lane: usize) -> (usize, usize) {
+        match self.bytes {
+            Bytes::Apart => (lane * LINE, 2 * LINE + lane * self.capacity),
+            Bytes::Together => (lane * self.capacity, lane * self.capacity + WORDS_LEN),
+        }
     }
 
     fn word(&self, lane: usize, at: usize) -> &AtomicU32 {
-        // SAFETY: the offset is a multiple of 4 inside the mapping, which is longer than two lanes.
-        let word = unsafe { self.start.add(lane * LANE + at) }.cast();
+        // SAFETY: the offset is a multiple of 4 inside the mapping.
+        let word = unsafe { self.start.add(self.places(lane).0 + at) }.cast();
         // SAFETY: aligned, in the mapping, and only used as an atomic.
         unsafe { AtomicU32::from_ptr(word) }
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<()> {
-        assert!(bytes.len() <= self.capacity);
+        assert!(WORDS_LEN + bytes.len() <= self.capacity);
         // SAFETY: the area is inside the mapping, by the check above.
-        let to = unsafe { self.start.add(AREAS_AT + self.outbound * self.capacity) };
+        let to = unsafe { self.start.add(self.places(self.outbound).1) };
         // SAFETY: as long as the area at most; the reader waits for the number below.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
         self.sent = self.sent.wrapping_add(1);
@@ -133,7 +154,7 @@ impl Shm {
     }
 
     pub(crate) fn recv(&mut self, bytes: &mut [u8]) -> Result<()> {
-        assert!(bytes.len() <= self.capacity);
+        assert!(WORDS_LEN + bytes.len() <= self.capacity);
         let lane = 1 - self.outbound;
         let (number, waiting) = (self.word(lane, 0), self.word(lane, 4));
         let mut began = None;
@@ -155,7 +176,7 @@ impl Shm {
         }
         self.received = self.received.wrapping_add(1);
         // SAFETY: the area is inside the mapping, by the check above.
-        let from = unsafe { self.start.add(AREAS_AT + lane * self.capacity) };
+        let from = unsafe { self.start.add(self.places(lane).1) };
         // SAFETY: as long as the area at most; the writer waits for an answer.
         unsafe { ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
         Ok(())
@@ -170,8 +191,13 @@ impl Drop for Shm {
 }
 
 /// Answers every request with so many bytes, until a request says to stop.
-pub(crate) fn serve_shm(path: &Path, response_len: usize, ready: impl FnOnce()) -> Result<()> {
-    let mut shm = Shm::open(path, capacity(response_len), false).context("no memory to serve")?;
+pub(crate) fn serve_shm(
+    path: &Path,
+    bytes: Bytes,
+    response_len: usize,
+    ready: impl FnOnce(),
+) -> Result<()> {
+    let mut shm = Shm::open(path, bytes, response_len, false).context("no memory to serve")?;
     ready();
     let mut request = [0; MESSAGE_LEN];
     let mut response = vec![7; response_len];
@@ -187,8 +213,3 @@ pub(crate) fn serve_shm(path: &Path, response_len: usize, ready: impl FnOnce()) 
 
 /// The first byte of a request that ends a [`serve_shm`].
 pub(crate) const STOP: u8 = 0xff;
-
-/// The room for a direction, in bytes.
-pub(crate) fn capacity(response_len: usize) -> usize {
-    response_len.max(MESSAGE_LEN).next_multiple_of(LANE)
-}

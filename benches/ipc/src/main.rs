@@ -10,7 +10,7 @@ mod figure;
 mod peer;
 
 use anyhow::{Context, Result, ensure};
-use bare::{MESSAGE_LEN, Shm, Uds};
+use bare::{Bytes, MESSAGE_LEN, Shm, Uds};
 use clap::{Parser, Subcommand};
 use figure::{Figure, Target};
 use hdrhistogram::Histogram;
@@ -145,11 +145,10 @@ fn client_of<S: Service>(directory: &Path, profile: Profiles) -> Result<Client<S
 }
 
 /// A bare peer in shared memory, answering with so many bytes.
-fn bare_shm(bytes: usize) -> Result<(Shm, Peer, tempfile::TempDir)> {
+fn bare_shm(place: Bytes, length: usize) -> Result<(Shm, Peer, tempfile::TempDir)> {
     let directory = directory()?;
-    let path = directory.path().join("bare.shm");
-    let shm = Shm::open(&path, bare::capacity(bytes), true)?;
-    let peer = Peer::start(Serve::BareShm { bytes }, directory.path())?;
+    let shm = Shm::open(&directory.path().join("bare.shm"), place, length, true)?;
+    let peer = Peer::start(Serve::BareShm { place, length }, directory.path())?;
     Ok((shm, peer, directory))
 }
 
@@ -351,21 +350,28 @@ fn lookups_of_pids(client: &mut Client<AppsLookup>) -> impl FnMut(u64) -> Result
 fn ping_pong(bench: &mut Bench) -> Result<()> {
     let uds = sockets(bench, Place::Beside, "uds")?;
     sockets(bench, Place::Apart, "uds_apart")?;
-    let (mut shm, _shm_peer, _shm_directory) = bare_shm(MESSAGE_LEN)?;
-    let mut shm_ping = |number: u64| -> Result<()> {
+    let (mut shm, _shm_peer, _shm_directory) = bare_shm(Bytes::Apart, MESSAGE_LEN)?;
+    let (mut one_line, _line_peer, _line_directory) = bare_shm(Bytes::Together, MESSAGE_LEN)?;
+    fn ping(shm: &mut Shm, number: u64) -> Result<()> {
         let mut message = [0; MESSAGE_LEN];
         message[32..].copy_from_slice(&number.to_ne_bytes());
         shm.send(&message)?;
         shm.recv(&mut message)?;
         ensure!(message[32..] == number.to_ne_bytes(), "not the answer");
         Ok(())
-    };
+    }
     let profile = Profiles::SHM_WAITERS;
     let (mut fast, _fast_peer, _fast_directory) =
         connect::<Increment>(Serve::Increment { profile: profile.0 }, profile)?;
-    let [bare_shm, shm] = bench.in_turns([&mut shm_ping, &mut calls(&mut fast)])?;
+    let [bare_shm, one_line, shm] = bench.in_turns([
+        &mut |number| ping(&mut shm, number),
+        &mut |number| ping(&mut one_line, number),
+        &mut calls(&mut fast),
+    ])?;
     bench.add("shm_bare_ns", "ns", Target::None, &bare_shm);
+    bench.add("shm_bare_one_line_ns", "ns", Target::None, &one_line);
     bench.add("shm_ns", "ns", Target::None, &shm);
+    bench.add("shm_to_bare_one_line", "x", Target::None, &ratios(&shm, &one_line));
     bench.add("shm_to_bare", "x", Target::AtMost(1.25), &ratios(&shm, &bare_shm));
     bench.add("shm_rate_to_uds", "x", Target::AtLeast(5.0), &ratios(&uds, &shm));
     Ok(())
@@ -569,7 +575,7 @@ fn snapshots(bench: &mut Bench) -> Result<()> {
     let profile = Profiles::SHM_WAITERS;
     for items in [16, 5000] {
         let length = image(items, 1)?.as_bytes().len();
-        let (mut shm, _bare_peer, _bare_directory) = bare_shm(32 + length)?;
+        let (mut shm, _bare_peer, _bare_directory) = bare_shm(Bytes::Apart, 32 + length)?;
         let mut message = vec![0; 32 + length];
         let mut moved = |number: u64| -> Result<()> {
             let mut request = [0; MESSAGE_LEN];

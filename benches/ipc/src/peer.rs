@@ -1,6 +1,6 @@
 //! The other process of a measurement.
 
-use crate::bare;
+use crate::bare::{self, Bytes};
 use anyhow::{Context, Result, ensure};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
@@ -23,8 +23,10 @@ pub(crate) enum Serve {
     BareUds,
     /// Bare shared memory, each request answered with so many bytes.
     BareShm {
+        /// Where they are.
+        place: Bytes,
         /// How many.
-        bytes: usize,
+        length: usize,
     },
     /// INCREMENT over a profile.
     Increment {
@@ -86,7 +88,10 @@ impl Serve {
     fn words(self) -> Vec<String> {
         let words: Vec<String> = match self {
             Serve::BareUds => vec!["bare-uds".into()],
-            Serve::BareShm { bytes } => vec!["bare-shm".into(), bytes.to_string()],
+            Serve::BareShm { place, length } => {
+                let place = if place == Bytes::Apart { "apart" } else { "together" };
+                vec!["bare-shm".into(), place.into(), length.to_string()]
+            }
             Serve::Increment { profile } => vec!["increment".into(), profile.to_string()],
             Serve::Snapshot { profile, items, changing } => {
                 let changing = changing.then(|| "--changing".into());
@@ -177,8 +182,8 @@ pub(crate) fn serve(what: Serve, directory: &Path) -> Result<()> {
     let endpoint = endpoint(directory)?;
     let _server = match what {
         Serve::BareUds => return bare::serve_uds(&directory.join("bare.sock"), ready),
-        Serve::BareShm { bytes } => {
-            return bare::serve_shm(&directory.join("bare.shm"), bytes, ready);
+        Serve::BareShm { place, length } => {
+            return bare::serve_shm(&directory.join("bare.shm"), place, length, ready);
         }
         Serve::Increment { profile } => {
             Server::start::<Increment>(&endpoint, &config(profile), |number, reply| {

@@ -17,9 +17,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Looks without the clock: a microsecond or a few.
-const QUICK_LOOKS: u32 = 100;
+const QUICK_LOOKS: u32 = 50;
 /// Looks between two glances at the clock.
-const LOOKS_PER_GLANCE: u32 = 16;
+const LOOKS_PER_GLANCE: u32 = 8;
 /// The longest spin without a rhythm. About what sleeping and waking costs several times over.
 const SPIN_MAX: Duration = Duration::from_micros(150);
 /// How often a spinning reader offers its core to others.
@@ -35,6 +35,14 @@ const LEAD: Duration = Duration::from_micros(100);
 const JITTER_MAX: Duration = Duration::from_micros(30);
 /// And whose waits are at least this long, so that spinning is a small part of them.
 const RHYTHM_MIN: Duration = Duration::from_micros(400);
+
+/// Rests between two looks. A look takes the line away from a writer that is about to write it, so
+/// that more looks see less: calls took 385 ns instead of 435 with a second hint, and more with a fourth.
+#[inline]
+fn pause() {
+    spin_loop();
+    spin_loop();
+}
 
 /// A reader's estimate of its waits.
 #[derive(Debug, Default)]
@@ -77,7 +85,7 @@ impl Spinner {
                     self.learn(Duration::ZERO);
                     return Spun::Ready;
                 }
-                spin_loop();
+                pause();
             }
         }
         let began = Instant::now();
@@ -113,7 +121,7 @@ impl Spinner {
                 if ready() {
                     return true;
                 }
-                spin_loop();
+                pause();
             }
             passed = began.elapsed();
             if passed >= most {
