@@ -206,15 +206,37 @@ impl Session {
         payload: &[u8],
         patience: &mut Patience<'_>,
     ) -> Result<(), Error> {
+        self.send_by(header, payload, patience, |lanes, header| lanes.send(header, payload))
+    }
+
+    /// The same of bytes that may be sent again, which shared memory keeps.
+    pub(crate) fn send_shared(
+        &mut self,
+        header: &Header,
+        payload: &Arc<[u8]>,
+        patience: &mut Patience<'_>,
+    ) -> Result<(), Error> {
+        self.send_by(header, payload, patience, |lanes, header| lanes.send_shared(header, payload))
+    }
+
+    /// Sends in packets, or as told in shared memory.
+    #[inline]
+    fn send_by(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        patience: &mut Patience<'_>,
+        in_shm: impl FnOnce(&mut Lanes, &Header) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let header = self.admit(header, payload.len())?;
         let sent = match &mut self.lanes {
-            Some(lanes) => lanes.send(&header, payload),
+            Some(lanes) => in_shm(lanes, &header),
             None => self.send_packets(&header, payload, patience),
         };
         self.end_after(sent)
     }
 
-    /// The same of what is in a buffer, which is cheaper over the socket.
+    /// [`Session::send`] of what is in a buffer, which is cheaper over the socket.
     #[inline]
     pub(crate) fn send_buffer(
         &mut self,
@@ -234,21 +256,6 @@ impl Session {
                 Ok(false) => self.send_packets(&header, buffer.as_slice(), patience),
                 Err(error) => Err(error),
             },
-        };
-        self.end_after(sent)
-    }
-
-    /// The same of bytes that may be sent again, which shared memory keeps.
-    pub(crate) fn send_shared(
-        &mut self,
-        header: &Header,
-        payload: &Arc<[u8]>,
-        patience: &mut Patience<'_>,
-    ) -> Result<(), Error> {
-        let header = self.admit(header, payload.len())?;
-        let sent = match &mut self.lanes {
-            Some(lanes) => lanes.send_shared(&header, payload),
-            None => self.send_packets(&header, payload, patience),
         };
         self.end_after(sent)
     }
