@@ -11,136 +11,130 @@ use arc_swap::{ArcSwap, Guard};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::cell::Cell;
 use std::hash::BuildHasher;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The cgroups of a snapshot, all checked, with an index by hash and name.
+/// A snapshot, all of it checked, with an index by hash and name.
 #[derive(Debug, Default)]
 pub struct CachedSnapshot {
-    /// The payload that the items were read from.
-    payload: Vec<u8>,
-    items: Vec<Place>,
-    /// The same ones, so that a look-up goes to one place less.
-    index: HashTable<Place>,
-    hasher: DefaultHashBuilder,
-    /// Whether the provider's hashes alone do not tell the items apart well.
-    by_name: bool,
+    /// Shared with later snapshots as long as the cgroups stay the same.
+    cgroups: Arc<Cgroups>,
     systemd_enabled: u32,
     generation: u64,
     populated: bool,
 }
 
-/// Where an item's parts are in the payload.
-#[derive(Clone, Debug)]
-struct Place {
-    hash: u32,
-    options: u32,
-    enabled: u32,
-    name: Range<u32>,
-    path: Range<u32>,
+impl PartialEq for CachedSnapshot {
+    fn eq(&self, other: &CachedSnapshot) -> bool {
+        let header = |one: &CachedSnapshot| (one.populated, one.systemd_enabled, one.generation);
+        Arc::ptr_eq(&self.cgroups, &other.cgroups) && header(self) == header(other)
+    }
 }
 
-/// Where a part of a payload is in it.
-fn range_of(payload: &[u8], part: &[u8]) -> Range<u32> {
-    // Both are below 4 GiB: a payload's length is a `u32` on the wire.
-    let start = (part.as_ptr().addr() - payload.as_ptr().addr()) as u32;
-    start..start + part.len() as u32
+/// The cgroups of a response.
+#[derive(Debug, Default)]
+struct Cgroups {
+    /// The first response that had them.
+    payload: Vec<u8>,
+    index: HashTable<Slot>,
+    hasher: DefaultHashBuilder,
+    /// Whether the provider's hashes alone do not tell the items apart well.
+    by_name: bool,
+}
+
+/// An item in the index. The rest of it is read where it is, beside the name, which must be looked
+/// at anyway: with more in here, fewer of them would be in the CPU's caches.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    hash: u32,
+    /// Where the item is in the payload, which is below 4 GiB: its length is a `u32` on the wire.
+    start: u32,
 }
 
 /// So many items of one hash are looked through before names go into the index as well.
 const SAME_HASH_MAX: usize = 4;
 
-impl CachedSnapshot {
+impl Cgroups {
     /// Checks every item of a response whose directory was checked, and keeps a copy of it.
-    fn of(payload: &[u8]) -> Result<CachedSnapshot, Malformed> {
-        let snapshot = Snapshot::decode_again(payload)?;
-        let mut cached = CachedSnapshot {
-            payload: payload.to_vec(),
-            items: Vec::with_capacity(snapshot.len()),
-            index: HashTable::with_capacity(snapshot.len()),
-            systemd_enabled: snapshot.systemd_enabled(),
-            generation: snapshot.generation(),
-            populated: true,
-            ..CachedSnapshot::default()
-        };
-        for item in snapshot.iter() {
-            let SnapshotItem { hash, options, enabled, name, path } = item?;
-            let (name, path) = (range_of(payload, name), range_of(payload, path));
-            cached.items.push(Place { hash, options, enabled, name, path });
+    fn of(payload: &[u8]) -> Result<Cgroups, Malformed> {
+        let mut cgroups = Cgroups { payload: payload.to_vec(), ..Cgroups::default() };
+        if !cgroups.fill_index()? {
+            cgroups.by_name = true;
+            cgroups.fill_index()?;
         }
-        if !cached.fill_index() {
-            cached.by_name = true;
-            cached.index.clear();
-            cached.fill_index();
-        }
-        Ok(cached)
+        Ok(cgroups)
     }
 
-    /// Puts all items into the index, unless many would be in one place of it.
-    fn fill_index(&mut self) -> bool {
-        for at in 0..self.items.len() {
-            let place = self.items[at].clone();
-            let slot = self.slot(place.hash, self.part(&place.name));
-            let same = self.index.iter_hash(slot).filter(|other| other.hash == place.hash);
+    /// Checks all items and puts them into the index, unless many would be in one place of it.
+    fn fill_index(&mut self) -> Result<bool, Malformed> {
+        let snapshot = Snapshot::decode_again(&self.payload)?;
+        let mut index = HashTable::with_capacity(snapshot.len());
+        for bytes in snapshot.items_bytes() {
+            let item = SnapshotItem::decode(bytes)?;
+            let place = self.place(item.hash, item.name);
+            let same = index.iter_hash(place).filter(|other: &&Slot| other.hash == item.hash);
             if !self.by_name && same.count() >= SAME_HASH_MAX {
-                return false;
+                return Ok(false);
             }
+            let start = (bytes.as_ptr().addr() - self.payload.as_ptr().addr()) as u32;
             // There is room: nothing is hashed again.
-            self.index.insert_unique(slot, place, |_| slot);
+            index.insert_unique(place, Slot { hash: item.hash, start }, |_| place);
         }
-        true
+        self.index = index;
+        Ok(true)
     }
 
     /// Where in the index an item is. Providers hash the names themselves; what makes the index hard
     /// to crowd on purpose is that the hash is hashed, with a key of this process's own.
     #[inline]
-    fn slot(&self, hash: u32, name: &[u8]) -> u64 {
-        if self.by_name { self.slot_by_name(hash, name) } else { self.hasher.hash_one(hash) }
+    fn place(&self, hash: u32, name: &[u8]) -> u64 {
+        if self.by_name { self.place_by_name(hash, name) } else { self.hasher.hash_one(hash) }
     }
 
     #[cold]
-    fn slot_by_name(&self, hash: u32, name: &[u8]) -> u64 {
+    fn place_by_name(&self, hash: u32, name: &[u8]) -> u64 {
         self.hasher.hash_one((hash, name))
     }
 
     #[inline]
-    fn part(&self, range: &Range<u32>) -> &[u8] {
-        self.payload.get(range.start as usize..range.end as usize).unwrap_or_default()
+    fn item(&self, slot: &Slot) -> Option<SnapshotItem<'_>> {
+        SnapshotItem::decode_again(self.payload.get(slot.start as usize..)?)
     }
 
-    #[inline]
-    fn read(&self, place: &Place) -> SnapshotItem<'_> {
-        SnapshotItem {
-            hash: place.hash,
-            options: place.options,
-            enabled: place.enabled,
-            name: self.part(&place.name),
-            path: self.part(&place.path),
-        }
+    /// Looks through all in one place of the index.
+    #[cold]
+    fn find(&self, place: u64, hash: u32, name: &[u8]) -> Option<SnapshotItem<'_>> {
+        let mut items = self.index.iter_hash(place).filter_map(|slot| self.item(slot));
+        items.find(|item| item.hash == hash && item.name == name)
     }
+}
 
+impl CachedSnapshot {
     /// The cgroup of this hash and name, in constant time.
-    #[inline(always)] // A call more is a fifth of it.
+    #[inline]
     pub fn get(&self, hash: u32, name: &[u8]) -> Option<SnapshotItem<'_>> {
-        let is_it = |place: &Place| place.hash == hash && self.part(&place.name) == name;
-        let place = self.index.find(self.slot(hash, name), is_it)?;
-        Some(self.read(place))
+        let cgroups = &*self.cgroups;
+        let place = cgroups.place(hash, name);
+        // Nearly always there is one of that hash at most.
+        let item = cgroups.item(cgroups.index.find(place, |slot| slot.hash == hash)?)?;
+        if item.name == name { Some(item) } else { cgroups.find(place, hash, name) }
     }
 
     /// All cgroups, in the provider's order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = SnapshotItem<'_>> {
-        self.items.iter().map(|place| self.read(place))
+        // Before the first response there is none.
+        let snapshot = Snapshot::decode_again(&self.cgroups.payload).unwrap_or_default();
+        snapshot.items_bytes().map(|bytes| SnapshotItem::decode_again(bytes).unwrap_or_default())
     }
 
     /// The number of cgroups.
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.cgroups.index.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.cgroups.index.is_empty()
     }
 
     /// Whether the provider found systemd. Not 0: yes.
@@ -230,7 +224,10 @@ impl SnapshotCache {
             // A provider that sends what it should not is not to be trusted with the next one.
             client.close();
         }
-        self.connection.store(Arc::new(client.state()));
+        let state = client.state();
+        if **self.connection.load() != state {
+            self.connection.store(Arc::new(state));
+        }
         match refreshed {
             Ok(new) => {
                 let now_ns = u64::try_from(self.born.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -247,16 +244,28 @@ impl SnapshotCache {
     /// The provider's snapshot, unless it is the one that is there.
     fn fetch(&self, client: &mut Client<CgroupsSnapshot>) -> Result<Option<CachedSnapshot>, Error> {
         let current = self.shelf.load();
-        let is_there = Cell::new(false);
+        let are_there = Cell::new(false);
         client.call_checked((), client.timeout(), |payload| {
-            is_there.set(current.populated && current.payload == payload);
+            let there = &current.cgroups.payload;
+            are_there.set(Snapshot::have_same_cgroups(there, payload));
             // What is there has been checked.
-            if is_there.get() { Ok(()) } else { Snapshot::decode(payload).map(drop) }
+            match are_there.get() {
+                true => Snapshot::decode_again(payload).map(drop),
+                false => Snapshot::decode(payload).map(drop),
+            }
         })?;
-        Ok(match is_there.get() {
-            true => None,
-            false => Some(CachedSnapshot::of(client.last_response())?),
-        })
+        let payload = client.last_response();
+        let snapshot = Snapshot::decode_again(payload)?;
+        let new = CachedSnapshot {
+            cgroups: match are_there.get() {
+                true => Arc::clone(&current.cgroups),
+                false => Arc::new(Cgroups::of(payload)?),
+            },
+            systemd_enabled: snapshot.systemd_enabled(),
+            generation: snapshot.generation(),
+            populated: true,
+        };
+        Ok(if new == **current { None } else { Some(new) })
     }
 
     /// Calls off refreshes, from any thread, also while one is running.
@@ -317,7 +326,8 @@ mod tests {
             builder.push(&SnapshotItem { hash, options: 0, enabled: 1, name, path }).unwrap();
         }
         let len = builder.finish().unwrap();
-        CachedSnapshot::of(&payload[..len]).unwrap()
+        let cgroups = Arc::new(Cgroups::of(&payload[..len]).unwrap());
+        CachedSnapshot { cgroups, ..CachedSnapshot::default() }
     }
 
     #[test]
@@ -326,7 +336,7 @@ mod tests {
             [|at| at, |at| at / SAME_HASH_MAX as u32, |at| at % 3, |_| 7];
         for (hash, by_name) in hashes.into_iter().zip([false, false, true, true]) {
             let cached = snapshot((0..3000).map(hash));
-            assert_eq!(cached.by_name, by_name);
+            assert_eq!(cached.cgroups.by_name, by_name);
             for at in 0..3000 {
                 let (name, path) = (format!("name-{at}"), format!("/{at}"));
                 let found = cached.get(hash(at), name.as_bytes()).unwrap();

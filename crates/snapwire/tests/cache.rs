@@ -8,7 +8,7 @@ use snapwire::{
     SnapshotReply, State,
 };
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 use support::*;
@@ -89,6 +89,73 @@ fn what_was_there_stays_when_the_service_fails() {
         let seven = cache.snapshot();
         cache.refresh().unwrap();
         assert!(Arc::ptr_eq(&seven, &cache.snapshot()));
+    }
+}
+
+/// A refresh may take over what is there, in whole or in part: what it shows is what was served.
+#[test]
+fn a_refresh_shows_what_differs_and_nothing_else() {
+    type Cgroup = (u32, u32, &'static str);
+    const A: Cgroup = (1, 0, "a");
+    const B: Cgroup = (2, 0, "b");
+    let steps: [(u64, u32, &[Cgroup]); 9] = [
+        (1, 0, &[A, B]),
+        (2, 0, &[A, B]),
+        (2, 1, &[A, B]),
+        (2, 1, &[A, (2, 9, "b")]),
+        (3, 1, &[A, (2, 9, "b"), (2, 0, "c")]),
+        (3, 1, &[A]),
+        (3, 1, &[B]),
+        (3, 1, &[]),
+        (4, 0, &[]),
+    ];
+    for profile in [Profiles::BASELINE, Profiles::SHM_WAITERS] {
+        let place = Place::new();
+        let at = Arc::new(AtomicUsize::new(0));
+        let config = ServerConfig { offer: only(profile), ..ServerConfig::default() };
+        let step = Arc::clone(&at);
+        let _server =
+            Server::start::<CgroupsSnapshot>(&place.endpoint, &config, move |_, reply| {
+                let (generation, systemd, cgroups) = steps[step.load(Ordering::Acquire)];
+                reply.builder().set_generation(generation);
+                reply.builder().set_systemd_enabled(systemd);
+                for &(hash, options, name) in cgroups {
+                    let (name, path) = (name.as_bytes(), b"/path");
+                    reply.builder().push(&SnapshotItem {
+                        hash,
+                        options,
+                        enabled: 1,
+                        name,
+                        path,
+                    })?;
+                }
+                Ok(())
+            })
+            .unwrap();
+        let config = ClientConfig { offer: only(profile), ..ClientConfig::default() };
+        let cache = SnapshotCache::new(&place.endpoint, &config);
+        let mut reader = cache.reader();
+        let mut held = Vec::new();
+        for (index, &(generation, systemd, cgroups)) in steps.iter().enumerate() {
+            at.store(index, Ordering::Release);
+            cache.refresh().unwrap();
+            let now = reader.load();
+            assert_eq!((now.generation(), now.systemd_enabled()), (generation, systemd));
+            let seen: Vec<_> =
+                now.iter().map(|item| (item.hash, item.options, item.name)).collect();
+            let served = |&(hash, options, name): &Cgroup| (hash, options, name.as_bytes());
+            assert_eq!(seen, cgroups.iter().map(served).collect::<Vec<_>>());
+            for (hash, _, name) in [A, B, (2, 0, "c")] {
+                let found = now.get(hash, name.as_bytes()).map(|item| item.options);
+                let there = cgroups.iter().find(|cgroup| (cgroup.0, cgroup.2) == (hash, name));
+                assert_eq!(found, there.map(|cgroup| cgroup.1), "{name} in step {index}");
+            }
+            held.push(cache.snapshot());
+        }
+        // Later ones have left earlier ones as they were.
+        for (held, (generation, _, cgroups)) in held.iter().zip(steps) {
+            assert_eq!((held.generation(), held.len()), (generation, cgroups.len()));
+        }
     }
 }
 

@@ -46,7 +46,7 @@ impl SnapshotRequest {
 }
 
 /// One cgroup of a snapshot. Hash and name together identify it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SnapshotItem<'a> {
     /// The provider's hash.
     pub hash: u32,
@@ -70,7 +70,7 @@ impl<'a> SnapshotItem<'a> {
     /// | 16, 20 | 4, 4 | name: offset from the item's start, length without its NUL |
     /// | 24, 28 | 4, 4 | path: likewise |
     /// | 32 | | the strings, each with a NUL |
-    fn decode(item: &'a [u8]) -> Result<SnapshotItem<'a>, Malformed> {
+    pub(crate) fn decode(item: &'a [u8]) -> Result<SnapshotItem<'a>, Malformed> {
         let refuse = |fault| Malformed::new(fault, "snapshot item");
         let fixed = Fixed::<ITEM_LEN>::of(item).ok_or(refuse(Fault::Truncated))?;
         if fixed.u16(0) != LAYOUT_VERSION || fixed.u16(2) != 0 {
@@ -103,6 +103,20 @@ impl<'a> SnapshotItem<'a> {
             path,
         })
     }
+
+    /// Reads an item that was checked before, so it is there. More may follow it.
+    #[inline]
+    pub(crate) fn decode_again(item: &'a [u8]) -> Option<SnapshotItem<'a>> {
+        let fixed = Fixed::<ITEM_LEN>::of(item)?;
+        let string = |at| item.get(fixed.len(at)..fixed.len(at) + fixed.len(at + 4));
+        Some(SnapshotItem {
+            hash: fixed.u32(4),
+            options: fixed.u32(8),
+            enabled: fixed.u32(12),
+            name: string(16)?,
+            path: string(24)?,
+        })
+    }
 }
 
 /// A snapshot, seen in a payload. Its header and directory are checked when it is made, an item
@@ -116,7 +130,7 @@ impl<'a> SnapshotItem<'a> {
 /// | 12 | 4 | reserved, 0 |
 /// | 16 | 8 | generation |
 /// | 24 | 8 each | directory; offsets count from its end |
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Snapshot<'a> {
     systemd_enabled: u32,
     generation: u64,
@@ -147,6 +161,13 @@ impl<'a> Snapshot<'a> {
         Ok(Snapshot { systemd_enabled: fixed.u32(8), generation: fixed.u64(16), directory, packed })
     }
 
+    /// Whether two responses have the same cgroups: all is alike but what their headers say beside
+    /// the number of items.
+    pub(crate) fn have_same_cgroups(one: &'a [u8], other: &'a [u8]) -> bool {
+        let parts = |payload: &'a [u8]| Some((payload.get(4..8)?, payload.get(HEADER_LEN..)?));
+        parts(one).is_some_and(|cgroups| parts(other) == Some(cgroups))
+    }
+
     /// The number of cgroups.
     pub fn len(&self) -> usize {
         self.directory.len()
@@ -174,15 +195,24 @@ impl<'a> Snapshot<'a> {
     pub fn item(&self, index: usize) -> Result<SnapshotItem<'a>, Malformed> {
         let entry = self.directory.get(index);
         let entry = entry.ok_or(Malformed::new(Fault::BadItemCount, "snapshot item"))?;
+        SnapshotItem::decode(self.bytes_of(entry))
+    }
+
+    /// Where an entry's item is. That it is there was checked when the view was made.
+    fn bytes_of(&self, entry: &[u8; ENTRY_LEN]) -> &'a [u8] {
         let Entry { offset, length } = Entry::of(entry);
-        // Checked when the view was made.
-        SnapshotItem::decode(self.packed.get(offset..offset + length).unwrap_or_default())
+        self.packed.get(offset..offset + length).unwrap_or_default()
+    }
+
+    /// The bytes of each item, in order.
+    pub(crate) fn items_bytes(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+        let snapshot = *self;
+        self.directory.iter().map(move |entry| snapshot.bytes_of(entry))
     }
 
     /// The cgroups in order.
     pub fn iter(&self) -> impl Iterator<Item = Result<SnapshotItem<'a>, Malformed>> + use<'a> {
-        let snapshot = *self;
-        (0..snapshot.len()).map(move |index| snapshot.item(index))
+        self.items_bytes().map(SnapshotItem::decode)
     }
 }
 
@@ -309,6 +339,20 @@ mod tests {
         let length = builder.finish()?;
         payload.truncate(length);
         Ok(payload)
+    }
+
+    #[test]
+    fn the_same_cgroups_are_those_of_which_nothing_differs() {
+        let one = built(&[(7, b"a".to_vec(), b"/b".to_vec())], 256, Some(1)).unwrap();
+        for at in 0..one.len() {
+            let mut other = one.clone();
+            other[at] ^= 1;
+            // Layout and flags, systemd, what is reserved, generation.
+            let is_about_others = (0..4).contains(&at) || (8..24).contains(&at);
+            assert_eq!(Snapshot::have_same_cgroups(&one, &other), is_about_others, "byte {at}");
+            assert!(!Snapshot::have_same_cgroups(&one, &one[..at]), "{at} bytes");
+        }
+        assert!(!Snapshot::have_same_cgroups(&[], &[]), "there are none");
     }
 
     #[test]
