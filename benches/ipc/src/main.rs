@@ -14,7 +14,7 @@ use bare::{Bytes, MESSAGE_LEN, Shm, Uds};
 use clap::{Parser, Subcommand};
 use figure::{Figure, Target};
 use hdrhistogram::Histogram;
-use peer::{Peer, Place, Serve, endpoint, image, name, offer, own_cpu_s};
+use peer::{Changing, Peer, Place, Serve, endpoint, image, name, offer, own_cpu_s};
 use snapwire::codec::{Pid, Profiles};
 use snapwire::{
     AppsLookup, CachedSnapshot, CgroupsLookup, CgroupsSnapshot, Client, ClientConfig, Increment,
@@ -448,7 +448,7 @@ fn latencies(bench: &mut Bench) -> Result<()> {
     }
     let profile = Profiles::SHM_WAITERS;
     for items in [16, 5000] {
-        let serve = Serve::Snapshot { profile: profile.0, items, changing: false };
+        let serve = Serve::Snapshot { profile: profile.0, items, changing: Changing::Nothing };
         let (mut client, peer, _directory) = connect::<CgroupsSnapshot>(serve, profile)?;
         let mut call = snapshots_of(&mut client, items);
         bench.add_calls(&format!("snapshot_{items}"), &mut call, &peer)?;
@@ -574,7 +574,7 @@ fn batches(bench: &mut Bench) -> Result<()> {
 fn snapshots(bench: &mut Bench) -> Result<()> {
     let profile = Profiles::SHM_WAITERS;
     for items in [16, 5000] {
-        let length = image(items, 1)?.as_bytes().len();
+        let length = image(0..items, 1)?.as_bytes().len();
         let (mut shm, _bare_peer, _bare_directory) = bare_shm(Bytes::Apart, 32 + length)?;
         let mut message = vec![0; 32 + length];
         let mut moved = |number: u64| -> Result<()> {
@@ -585,22 +585,23 @@ fn snapshots(bench: &mut Bench) -> Result<()> {
             ensure!(message[32..40] == number.to_ne_bytes(), "not the answer");
             Ok(())
         };
-        // The same snapshot each time, and another one.
-        let servers = [false, true].map(|changing| -> Result<_> {
+        // The same snapshot each time, another generation of it, and one of other cgroups.
+        let server = |changing| -> Result<_> {
             let serve = Serve::Snapshot { profile: profile.0, items, changing };
             let (client, peer, directory) = connect::<CgroupsSnapshot>(serve, profile)?;
             let cache = cache_of(directory.path(), profile)?;
             Ok((client, cache, peer, directory))
-        });
-        let [same, new] = servers;
-        let (mut same, same_cache, _same_peer, _same_directory) = same?;
-        let (mut new, new_cache, _new_peer, _new_directory) = new?;
-        let [bare, same, same_cached, new, new_cached] = bench.in_turns([
+        };
+        let (mut same, same_cache, _same_peer, _same_directory) = server(Changing::Nothing)?;
+        let (mut new, new_cache, _new_peer, _new_directory) = server(Changing::Generation)?;
+        let (_, other_cache, _other_peer, _other_directory) = server(Changing::Cgroups)?;
+        let [bare, same, same_cached, new, new_cached, other_cached] = bench.in_turns([
             &mut moved,
             &mut snapshots_of(&mut same, items),
             &mut refreshes(&same_cache, items),
             &mut snapshots_of(&mut new, items),
             &mut refreshes(&new_cache, items),
+            &mut refreshes(&other_cache, items),
         ])?;
         let target = Target::AtMost(1.2);
         bench.add(&format!("snapshot_{items}_bare_ns"), "ns", Target::None, &bare);
@@ -608,8 +609,9 @@ fn snapshots(bench: &mut Bench) -> Result<()> {
             ("snapshot", same),
             ("cache_refresh", same_cached),
             ("snapshot_new", new),
-            // Its index is made anew.
             ("cache_refresh_new", new_cached),
+            // Its index is made anew.
+            ("cache_refresh_changed", other_cached),
         ] {
             bench.add(&format!("{key}_{items}_ns"), "ns", Target::None, &rounds);
             bench.add(&format!("{key}_{items}_to_bare"), "x", target, &ratios(&rounds, &bare));
@@ -636,7 +638,7 @@ fn lookups(bench: &mut Bench) -> Result<()> {
 fn cache(bench: &mut Bench) -> Result<()> {
     let profile = Profiles::SHM_WAITERS;
     for items in [16u32, 5000] {
-        let serve = Serve::Snapshot { profile: profile.0, items, changing: false };
+        let serve = Serve::Snapshot { profile: profile.0, items, changing: Changing::Nothing };
         let (client, _peer, directory) = connect::<CgroupsSnapshot>(serve, profile)?;
         drop(client);
         let cache = cache_of(directory.path(), profile)?;

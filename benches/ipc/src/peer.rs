@@ -11,6 +11,7 @@ use snapwire::{
 };
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -39,9 +40,8 @@ pub(crate) enum Serve {
         profile: u32,
         /// How many.
         items: u32,
-        /// Whether it is another one each time.
-        #[arg(long)]
-        changing: bool,
+        /// In what each differs from the one before.
+        changing: Changing,
     },
     /// CGROUPS_LOOKUP over a profile.
     Cgroups {
@@ -53,6 +53,17 @@ pub(crate) enum Serve {
         /// The profile's bit.
         profile: u32,
     },
+}
+
+/// In what each snapshot differs from the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Changing {
+    /// In nothing.
+    Nothing,
+    /// In its generation.
+    Generation,
+    /// In its cgroups, too: the first has gone, and another has come.
+    Cgroups,
 }
 
 /// Which CPU a peer is kept on.
@@ -94,9 +105,12 @@ impl Serve {
             }
             Serve::Increment { profile } => vec!["increment".into(), profile.to_string()],
             Serve::Snapshot { profile, items, changing } => {
-                let changing = changing.then(|| "--changing".into());
-                let words = ["snapshot".into(), profile.to_string(), items.to_string()];
-                words.into_iter().chain(changing).collect()
+                let changing = match changing {
+                    Changing::Nothing => "nothing",
+                    Changing::Generation => "generation",
+                    Changing::Cgroups => "cgroups",
+                };
+                vec!["snapshot".into(), profile.to_string(), items.to_string(), changing.into()]
             }
             Serve::Cgroups { profile } => vec!["cgroups".into(), profile.to_string()],
             Serve::Apps { profile } => vec!["apps".into(), profile.to_string()],
@@ -152,11 +166,11 @@ pub(crate) fn endpoint(directory: &Path) -> Result<Endpoint> {
     Ok(Endpoint::new(directory, "bench")?)
 }
 
-/// A snapshot of so many cgroups, with names and paths as long as real ones.
-pub(crate) fn image(items: u32, generation: u64) -> Result<SnapshotImage> {
+/// A snapshot of these cgroups, with names and paths as long as real ones.
+pub(crate) fn image(items: Range<u32>, generation: u64) -> Result<SnapshotImage> {
     let image = SnapshotImage::build(1 << 20, |builder| {
         builder.set_generation(generation);
-        for index in 0..items {
+        for index in items {
             let name = name(index);
             let path = format!("/sys/fs/cgroup/system.slice/{name}.service");
             let (name, path) = (name.as_bytes(), path.as_bytes());
@@ -192,10 +206,14 @@ pub(crate) fn serve(what: Serve, directory: &Path) -> Result<()> {
             })?
         }
         Serve::Snapshot { profile, items, changing } => {
-            let images = [image(items, 1)?, image(items, 2)?];
+            let images = match changing {
+                Changing::Nothing => vec![image(0..items, 1)?],
+                Changing::Generation => vec![image(0..items, 1)?, image(0..items, 2)?],
+                Changing::Cgroups => vec![image(0..items, 1)?, image(1..items + 1, 2)?],
+            };
             let asked = AtomicUsize::new(0);
             Server::start::<CgroupsSnapshot>(&endpoint, &config(profile), move |_, reply| {
-                let which = if changing { asked.fetch_add(1, Ordering::Relaxed) % 2 } else { 0 };
+                let which = asked.fetch_add(1, Ordering::Relaxed) % images.len();
                 Ok(reply.set_image(&images[which])?)
             })?
         }
