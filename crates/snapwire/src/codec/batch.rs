@@ -26,11 +26,13 @@ impl Entry {
         Entry { offset, length }
     }
 
+    /// The entry's bytes. Offset and length have 32 bits each, and so have those of any buffer that
+    /// a [`Packer`] writes into.
     #[inline]
     pub(crate) fn encode(offset: usize, length: usize) -> [u8; ENTRY_LEN] {
-        let [a, b, c, d] = wire_len(offset).to_ne_bytes();
-        let [e, f, g, h] = wire_len(length).to_ne_bytes();
-        [a, b, c, d, e, f, g, h]
+        let (low, high) =
+            if cfg!(target_endian = "little") { (offset, length) } else { (length, offset) };
+        (low as u64 | (high as u64) << 32).to_ne_bytes()
     }
 
     /// Aligned, inside what is packed after the directory, and at least so long.
@@ -160,9 +162,11 @@ pub(crate) struct Packer<'a> {
     bytes: &'a mut [u8],
     directory_at: usize,
     packed_at: usize,
-    /// The end of the last item.
+    /// Where the next entry of the directory goes.
+    entry_at: usize,
+    /// The end of the last item, and where the next one goes.
     end: usize,
-    count: usize,
+    next_at: usize,
     what: &'static str,
 }
 
@@ -174,16 +178,20 @@ impl<'a> Packer<'a> {
         max_items: usize,
         what: &'static str,
     ) -> Result<Packer<'a>, BuildError> {
+        // No entry tells of more.
+        let len = bytes.len().min(u32::MAX as usize);
+        let bytes = &mut bytes[..len];
         let packed_at = max_items.saturating_mul(ENTRY_LEN).saturating_add(directory_at);
-        if packed_at > bytes.len() {
-            return Err(BuildError::overflow(what, packed_at, bytes.len()));
+        if packed_at > len {
+            return Err(BuildError::overflow(what, packed_at, len));
         }
-        Ok(Packer { bytes, directory_at, packed_at, end: packed_at, count: 0, what })
+        let (entry_at, end, next_at) = (directory_at, packed_at, packed_at);
+        Ok(Packer { bytes, directory_at, packed_at, entry_at, end, next_at, what })
     }
 
     #[inline]
     pub(crate) fn count(&self) -> usize {
-        self.count
+        (self.entry_at - self.directory_at) / ENTRY_LEN
     }
 
     /// How many items the directory has room for.
@@ -195,23 +203,18 @@ impl<'a> Packer<'a> {
     /// How long an item could be that comes next.
     #[inline]
     pub(crate) fn room(&self) -> usize {
-        self.bytes.len().saturating_sub(self.next_at())
-    }
-
-    #[inline]
-    fn next_at(&self) -> usize {
-        self.packed_at + align8(self.end - self.packed_at)
+        self.bytes.len().saturating_sub(self.next_at)
     }
 
     /// Where the next item may be written: everything that is left. Follow it with
     /// [`Packer::commit`].
     #[inline]
     pub(crate) fn slot(&mut self) -> Result<&mut [u8], BuildError> {
-        if self.count == self.max_items() {
-            let (expected, found) = (self.count, self.count + 1);
+        if self.entry_at == self.packed_at {
+            let (expected, found) = (self.count(), self.count() + 1);
             return Err(BuildError::ItemCount { expected, found });
         }
-        let (start, room) = (self.next_at(), self.bytes.len());
+        let (start, room) = (self.next_at, self.bytes.len());
         // Where the pad before it does not fit, an item does not either, however short.
         self.bytes.get_mut(start..).ok_or(BuildError::overflow(self.what, start, room))
     }
@@ -219,15 +222,18 @@ impl<'a> Packer<'a> {
     /// Makes an item of the first bytes of what [`Packer::slot`] gave.
     #[inline]
     pub(crate) fn commit(&mut self, length: usize) {
-        let start = self.next_at();
-        if start > self.end {
-            self.bytes[self.end..start].fill(0);
-        }
-        let entry = self.directory_at + self.count * ENTRY_LEN;
+        let (start, entry) = (self.next_at, self.entry_at);
         let encoded = Entry::encode(start - self.packed_at, length);
         self.bytes[entry..entry + ENTRY_LEN].copy_from_slice(&encoded);
+        self.entry_at = entry + ENTRY_LEN;
         self.end = start + length;
-        self.count += 1;
+        self.next_at = start + align8(length);
+        // Where the pad does not fit, nothing comes after it.
+        if self.end < self.next_at
+            && let Some(pad) = self.bytes.get_mut(self.end..self.next_at)
+        {
+            pad.fill(0);
+        }
     }
 
     /// Appends an item.
@@ -259,18 +265,17 @@ impl<'a> Packer<'a> {
     /// The length of all, once the packed area is in its place. With `pad`, the end is rounded up
     /// to 8 where that fits.
     pub(crate) fn finish(self, pad: bool) -> usize {
-        let Packer { bytes, directory_at, packed_at, end, count, .. } = self;
-        let target = directory_at + count * ENTRY_LEN;
-        if target != packed_at {
-            bytes.copy_within(packed_at..end, target);
+        let Packer { bytes, packed_at, entry_at, end, .. } = self;
+        if entry_at != packed_at {
+            bytes.copy_within(packed_at..end, entry_at);
         }
         let length = end - packed_at;
-        let padded = target + align8(length);
+        let (target, padded) = (entry_at + length, entry_at + align8(length));
         if pad && padded <= bytes.len() {
-            bytes[target + length..padded].fill(0);
+            bytes[target..padded].fill(0);
             padded
         } else {
-            target + length
+            target
         }
     }
 }

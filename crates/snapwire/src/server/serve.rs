@@ -204,6 +204,8 @@ fn one<S: Service>(
     Ok(S::finish(reply)?)
 }
 
+/// Not inlined: its loop needs the registers for itself.
+#[inline(never)]
 fn batch<S: Service>(
     handler: &impl Handler<S>,
     request: &[u8],
