@@ -24,13 +24,6 @@ pub struct CachedSnapshot {
     populated: bool,
 }
 
-impl PartialEq for CachedSnapshot {
-    fn eq(&self, other: &CachedSnapshot) -> bool {
-        let header = |one: &CachedSnapshot| (one.populated, one.systemd_enabled, one.generation);
-        Arc::ptr_eq(&self.cgroups, &other.cgroups) && header(self) == header(other)
-    }
-}
-
 /// The cgroups of a response.
 #[derive(Debug, Default)]
 struct Cgroups {
@@ -256,16 +249,16 @@ impl SnapshotCache {
         })?;
         let payload = client.last_response();
         let snapshot = Snapshot::decode_again(payload)?;
-        let new = CachedSnapshot {
-            cgroups: match are_there.get() {
-                true => Arc::clone(&current.cgroups),
-                false => Arc::new(Cgroups::of(payload)?),
-            },
-            systemd_enabled: snapshot.systemd_enabled(),
-            generation: snapshot.generation(),
-            populated: true,
+        let header = (snapshot.systemd_enabled(), snapshot.generation());
+        if are_there.get() && header == (current.systemd_enabled, current.generation) {
+            return Ok(None);
+        }
+        let cgroups = match are_there.get() {
+            true => Arc::clone(&current.cgroups),
+            false => Arc::new(Cgroups::of(payload)?),
         };
-        Ok(if new == **current { None } else { Some(new) })
+        let (systemd_enabled, generation) = header;
+        Ok(Some(CachedSnapshot { cgroups, systemd_enabled, generation, populated: true }))
     }
 
     /// Calls off refreshes, from any thread, also while one is running.
