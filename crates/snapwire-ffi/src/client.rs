@@ -276,6 +276,8 @@ pub unsafe extern "C" fn snapwire_increment_batch(
         // SAFETY: the caller's. It is not used after the answers are written to.
         let asks = unsafe { array(numbers, count, "numbers") }?;
         let responses = client.call_batch(asks.iter().copied())?;
+        // Nothing is written unless all can be.
+        responses.iter().try_for_each(|answer| answer.map(drop))?;
         for (index, answer) in responses.iter().enumerate() {
             let answer = answer?;
             // SAFETY: there are as many responses as numbers.

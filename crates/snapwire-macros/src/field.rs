@@ -44,8 +44,8 @@ pub(crate) enum Shape {
     Records(Box<Type>),
 }
 
-/// The largest array, in bytes: a fixed part is reserved as a whole.
-const ARRAY_MAX: usize = 1 << 20;
+/// The largest array, in bytes: it is read by value, on the stack of whoever reads.
+const ARRAY_MAX: usize = 32 << 10;
 
 impl Shape {
     /// What a type is.

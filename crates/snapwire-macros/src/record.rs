@@ -40,6 +40,10 @@ impl Options {
     }
 }
 
+/// The largest view, in bytes. A thread's stack is 2 MiB, and a build without optimisation has a
+/// dozen copies on it.
+const VIEW_MAX: usize = 64 << 10;
+
 /// The implementation of the trait, and the view.
 pub(crate) fn expand(item: TokenStream) -> syn::Result<TokenStream> {
     let input: DeriveInput = syn::parse2(item)?;
@@ -152,7 +156,16 @@ pub(crate) fn expand(item: TokenStream) -> syn::Result<TokenStream> {
         values.push(quote!(#ident: #local,));
     }
     let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
+    let too_large = format!(
+        "`{text_name}` is read onto the stack as a whole, with the records in it: at most {VIEW_MAX} \
+         bytes; use `Vec` for long arrays"
+    );
     Ok(quote! {
+        const _: () = ::core::assert!(
+            ::core::mem::size_of::<#view<'static>>() <= #VIEW_MAX,
+            #too_large
+        );
+
         #[doc = #docs]
         #[automatically_derived]
         impl #impl_generics #runtime::Record for #name #type_generics #where_clause {

@@ -101,7 +101,7 @@ impl Session {
         offer: &Offer,
         patience: &mut Patience<'_>,
     ) -> Result<Session, Error> {
-        let socket = Socket::connect(endpoint)?;
+        let socket = Socket::connect(endpoint, patience)?;
         let (header, hello) = handshake::hello(offer, socket.packet_size());
         socket.send(&header, &hello.encode(), patience, &mut None)?;
         let terms = receive_ack(&socket, &hello, patience)?;

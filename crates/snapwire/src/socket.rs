@@ -57,22 +57,28 @@ pub(crate) fn unconnected() -> Result<OwnedFd, Errno> {
 
 impl Socket {
     /// Connects, in one attempt.
-    pub(crate) fn connect(endpoint: &Endpoint) -> Result<Socket, Error> {
+    pub(crate) fn connect(
+        endpoint: &Endpoint,
+        patience: &mut Patience<'_>,
+    ) -> Result<Socket, Error> {
         let path = endpoint.socket_path();
         let failed = |error: Errno| match error {
             Errno::NOENT | Errno::CONNREFUSED => Error::NotFound { path: path.clone() },
             Errno::ACCESS | Errno::PERM => Error::Denied { path: path.clone() },
-            // The backlog is full.
-            Errno::AGAIN | Errno::TIMEDOUT => Error::Timeout,
             error => Error::io("connect to", path.clone(), error),
         };
         let address = SocketAddrUnix::new(&path).map_err(failed)?;
         let fd = unconnected().map_err(failed)?;
-        // A listener with a full backlog would block for ever.
-        sockopt::set_socket_timeout(&fd, Timeout::Send, Some(Duration::from_secs(1)))
-            .map_err(failed)?;
-        net::connect(&fd, &address).map_err(failed)?;
-        Socket::of(fd).map_err(failed)
+        loop {
+            // Where the backlog is full, the kernel waits for so long.
+            let slice = patience.slice()?;
+            sockopt::set_socket_timeout(&fd, Timeout::Send, Some(slice)).map_err(failed)?;
+            match net::connect(&fd, &address) {
+                Ok(()) => return Socket::of(fd).map_err(failed),
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
     }
 
     /// A socket that is connected already.

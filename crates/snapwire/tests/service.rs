@@ -7,8 +7,8 @@ use snapwire::codec::{
     Pid, Profiles, SnapshotItem, Status,
 };
 use snapwire::{
-    AppsLookup, CgroupsLookup, CgroupsSnapshot, Client, ClientConfig, Error, Failure, Increment,
-    LookupMax, Offer, Peers, Server, ServerConfig, SnapshotImage, State, StringReverse,
+    AppsLookup, CgroupsLookup, CgroupsSnapshot, Client, ClientConfig, Endpoint, Error, Failure,
+    Increment, LookupMax, Offer, Peers, Server, ServerConfig, SnapshotImage, State, StringReverse,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -102,6 +102,36 @@ fn a_client_waits_for_its_service_and_finds_it_again() {
     assert_eq!(client.call(1).unwrap(), 2);
     let status = client.status();
     assert_eq!((status.connects, status.reconnects, status.calls), (1, 1, 2));
+}
+
+/// A client that sees the socket but not the region, as in another mount namespace.
+#[test]
+fn without_a_region_in_reach_it_is_the_socket() {
+    let place = Place::new();
+    let _server = incrementer(&place, &ServerConfig::default());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let socket = std::fs::canonicalize(place.directory.path().join("svc.sock")).unwrap();
+    std::os::unix::fs::symlink(socket, elsewhere.path().join("svc.sock")).unwrap();
+    let endpoint = Endpoint::new(elsewhere.path(), "svc").unwrap();
+    // Less than what a region that is not ready is given.
+    let config = ClientConfig { timeout: Duration::from_secs(3), ..ClientConfig::default() };
+    let mut client = Client::<Increment>::new(&endpoint, &config);
+    client.refresh();
+    assert_eq!(client.terms().map(|terms| terms.profile), Some(Profiles::BASELINE));
+    assert_eq!(client.call(1).unwrap(), 2);
+    // With no time even for that, it is known at the next try.
+    let config = ClientConfig { timeout: Duration::from_millis(50), ..config };
+    let mut client = Client::<Increment>::new(&endpoint, &config);
+    client.refresh();
+    assert_ne!(client.state(), State::Ready);
+    for _ in 0..100 {
+        // On a busy machine it may take more than one.
+        client.refresh();
+        if client.state() == State::Ready {
+            break;
+        }
+    }
+    assert_eq!(client.call(1).unwrap(), 2);
 }
 
 #[test]

@@ -41,4 +41,18 @@ struct Zero;
 #[record(size = 8)]
 struct Unknown;
 
+#[derive(Record)]
+struct Large {
+    one: [u64; 4096],
+    more: [u64; 4096],
+    too_many: [u8; 32769],
+}
+
+#[derive(Record)]
+struct Deep {
+    one: [u64; 4096],
+    more: [u64; 4096],
+    less: u8,
+}
+
 fn main() {}

@@ -12,8 +12,6 @@ use crate::session::Session;
 use std::thread;
 use std::time::Duration;
 
-/// How long a handshake may take, where a call's own time is longer.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 /// How often a call asks for more room.
 const GROWTHS_MAX: u32 = 8;
 /// The limit up to which proposals grow, in bytes.
@@ -136,9 +134,10 @@ impl Link {
             State::Ready | State::Connecting | State::AuthFailed | State::Incompatible => {}
             State::Disconnected | State::NotFound | State::Denied | State::Broken => {
                 let abort = self.abort.clone();
-                let timeout = self.config.timeout.min(HANDSHAKE_MAX);
+                let mut patience =
+                    Patience::new(self.config.handshake_timeout()).with_abort(&abort);
                 // The state says what happened.
-                let _ = self.connect(&mut Patience::new(timeout).with_abort(&abort));
+                let _ = self.connect(&mut patience);
             }
         }
         self.state != before

@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 const ATTACH_EVERY: Duration = Duration::from_millis(5);
 /// For how long.
 const ATTACH_MAX: Duration = Duration::from_secs(5);
+/// For how long when there is none: it should be there before the server agrees, and what this end
+/// cannot see, such as one in another mount namespace, will not come.
+const OPEN_MAX: Duration = Duration::from_millis(200);
 /// A client that waits for an answer has read it after so long, unless it is kept from running.
 const READ_MAX: Duration = Duration::from_millis(200);
 
@@ -62,18 +65,24 @@ impl Lanes {
                 Ok(region) => return Ok(Lanes::new(region, Way::Response, Way::Request)),
                 Err(problem) => problem,
             };
-            let may_change = matches!(
-                problem,
-                RegionProblem::NotReady | RegionProblem::BadMagic | RegionProblem::Io(_)
-            );
+            let most = match problem {
+                RegionProblem::NotReady | RegionProblem::BadMagic => ATTACH_MAX,
+                RegionProblem::Io(_) => OPEN_MAX,
+                _ => Duration::ZERO,
+            };
             if !socket.is_quiet() {
                 return Err(Error::Disconnected);
             }
-            if !may_change || began.elapsed() > ATTACH_MAX {
+            let slice = match patience.slice() {
+                // Whoever has no more time should know that this was what took it.
+                Err(Error::Timeout) => Duration::ZERO,
+                slice => slice?,
+            };
+            if slice.is_zero() || began.elapsed() >= most {
                 let path = endpoint.region_path(terms.session);
                 return Err(Error::Region { path, problem });
             }
-            thread::sleep(patience.slice()?.min(ATTACH_EVERY));
+            thread::sleep(slice.min(ATTACH_EVERY));
         }
     }
 

@@ -19,8 +19,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-/// How long a handshake may take, where a call's own time is longer.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 /// How often a call asks for more room.
 const GROWTHS_MAX: u32 = 8;
 /// The limit up to which proposals grow, in bytes.
@@ -241,10 +239,7 @@ impl<S: Service> Driver<S> {
         loop {
             attempts += 1;
             let (endpoint, offer) = (self.endpoint.clone(), self.offer());
-            let timeout = match self.config.timeout {
-                Duration::ZERO => HANDSHAKE_MAX,
-                timeout => timeout.min(HANDSHAKE_MAX),
-            };
+            let timeout = self.config.handshake_timeout();
             let connecting = ::tokio::task::spawn_blocking(move || {
                 Session::connect(&endpoint, &offer, &mut Patience::new(timeout))
             });
