@@ -203,13 +203,7 @@ pub(crate) fn serve_shm(
     let mut response = vec![7; response_len];
     loop {
         shm.recv(&mut request)?;
-        if request[0] == STOP {
-            return Ok(());
-        }
         response[32..MESSAGE_LEN].copy_from_slice(&request[32..]);
         shm.send(&response)?;
     }
 }
-
-/// The first byte of a request that ends a [`serve_shm`].
-pub(crate) const STOP: u8 = 0xff;

@@ -38,6 +38,20 @@ impl Figure {
         Figure { key: key.to_owned(), unit, target, value, range, rounds: sorted.len() }
     }
 
+    /// All of it, for programs.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        let (at_most, at_least) = match self.target {
+            Target::AtMost(most) => (Some(most), None),
+            Target::AtLeast(least) => (None, Some(least)),
+            Target::None => (None, None),
+        };
+        serde_json::json!({
+            "key": self.key, "unit": self.unit, "median": self.value, "least": self.range.0,
+            "most": self.range.1, "rounds": self.rounds, "at_most": at_most, "at_least": at_least,
+            "is_met": self.is_met(),
+        })
+    }
+
     /// Whether it is what it should be.
     pub(crate) fn is_met(&self) -> bool {
         match self.target {
@@ -76,5 +90,8 @@ mod tests {
         assert_eq!((odd.value, odd.range, odd.is_met()), (2.0, (1.0, 3.0), true));
         let even = Figure::of("k", "", Target::AtLeast(2.0), &[1.0, 2.0]);
         assert_eq!((even.value, even.is_met()), (1.5, false));
+        let json = even.json();
+        assert_eq!((&json["at_least"], &json["is_met"]), (&2.0.into(), &false.into()));
+        assert!(json["at_most"].is_null());
     }
 }

@@ -34,8 +34,8 @@ struct Arguments {
     /// Print one JSON object with the keys of the table.
     #[arg(long)]
     json: bool,
-    /// How often each figure is measured.
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
+    /// How often each figure is measured, at least 5 times.
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(5..))]
     rounds: u32,
     /// How long a round takes, in milliseconds.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(10..))]
@@ -87,6 +87,12 @@ fn main() -> Result<()> {
         ("cache", cache),
         ("old-profile", old_profile),
     ];
+    ensure!(
+        scenarios.iter().any(|(name, _)| name.contains(&arguments.only)),
+        "no scenario is called like {:?}; there are {}",
+        arguments.only,
+        scenarios.map(|(name, _)| name).join(", ")
+    );
     if !arguments.unpinned {
         peer::pin()?;
     }
@@ -241,9 +247,17 @@ impl Bench {
 
     fn print(&self, json: bool) -> Result<()> {
         let mut out = io::stdout().lock();
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load.split(' ').next().unwrap_or("?");
+        let cores = peer::cpus();
         if json {
             let pairs = self.figures.iter().map(|f| (f.key.clone(), f.value.into()));
-            let object: serde_json::Map<String, serde_json::Value> = pairs.collect();
+            let mut object: serde_json::Map<String, serde_json::Value> = pairs.collect();
+            let rows = self.figures.iter().map(Figure::json).collect();
+            object.insert(String::from("rows"), rows);
+            let pinned = peer::is_pinned();
+            let host = serde_json::json!({"cores": cores, "load_1min": load, "pinned": pinned});
+            object.insert(String::from("host"), host);
             serde_json::to_writer(&mut out, &object)?;
             writeln!(out)?;
             return Ok(());
@@ -253,11 +267,12 @@ impl Bench {
         for figure in &self.figures {
             writeln!(out, "{figure}")?;
         }
-        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let cores = peer::cpus();
-        let load = load.split(' ').next().unwrap_or("?");
         let pinned = if peer::is_pinned() { "; pinned" } else { "; placed by the kernel" };
         writeln!(out, "\n{cores} cores; load of the last minute {load}{pinned}")?;
+        let has_target = |figure: &&Figure| !matches!(figure.target, Target::None);
+        let targets = self.figures.iter().filter(has_target).count();
+        let missed = self.figures.iter().filter(|figure| !figure.is_met()).count();
+        writeln!(out, "{missed} of {targets} targets missed")?;
         Ok(())
     }
 }

@@ -12,10 +12,11 @@ use snapwire::{
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::ops::Range;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 /// What a peer serves, as a word of its command line.
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
@@ -188,6 +189,7 @@ pub(crate) fn name(index: u32) -> String {
 
 /// Serves until standard input ends.
 pub(crate) fn serve(what: Serve, directory: &Path) -> Result<()> {
+    end_with_input(directory.to_owned());
     let ready = || {
         let _ = writeln!(io::stdout(), "READY");
     };
@@ -248,8 +250,20 @@ pub(crate) fn serve(what: Serve, directory: &Path) -> Result<()> {
         }
     };
     ready();
-    io::stdin().read_to_end(&mut Vec::new())?;
-    Ok(())
+    loop {
+        thread::park();
+    }
+}
+
+/// Ends this process with its input, which is when whoever measures has ended in whatever way, and
+/// leaves nothing.
+fn end_with_input(directory: PathBuf) {
+    thread::spawn(move || {
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        // It may be gone already.
+        let _ = fs::remove_dir_all(directory);
+        process::exit(0);
+    });
 }
 
 /// A process that serves, and ends when this value does.
@@ -287,10 +301,8 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // A server ends with its input; a bare one may wait in shared memory for ever.
+        // It ends with its input.
         drop(self.0.stdin.take());
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
