@@ -42,9 +42,9 @@ impl Pacer {
     /// Waits until the next operation is due, and gives the moment from which its latency counts;
     /// `None` once the window is over.
     ///
-    /// At a fixed rate that is the moment when it was due, if the client comes late because an answer
-    /// before it took long: whoever asks at that rate would have waited. If the client had to wait, it
-    /// is the moment when it woke up, since how late a timer is says nothing about the server.
+    /// At a fixed rate that is the moment when it was due, also if the client comes late to it because
+    /// an answer before it took long: whoever asks at that rate would have waited. How much later than
+    /// that a client that sleeps is woken up, most often some 50 µs, is a part of the latency.
     pub fn next_operation(&mut self) -> Option<Instant> {
         let now = self.started.elapsed();
         if now >= self.window {
@@ -57,11 +57,10 @@ impl Pacer {
             return None;
         }
         self.next += interval;
-        if due <= now {
-            return Some(self.started + due);
+        if due > now {
+            std::thread::sleep(due - now);
         }
-        std::thread::sleep(due - now);
-        Some(Instant::now())
+        Some(self.started + due)
     }
 
     /// How long the window has been open.
@@ -143,13 +142,21 @@ mod tests {
     }
 
     #[test]
-    fn late_operations_count_from_when_they_were_due() {
+    fn operations_count_from_when_they_were_due() {
         let mut pacer = Pacer::new(Duration::from_secs(3600), 1000);
         let first = pacer.next_operation().unwrap();
         std::thread::sleep(Duration::from_millis(10));
         for number in 1..=10 {
             let due = pacer.next_operation().unwrap();
             assert_eq!(due - first, Duration::from_millis(number));
+        }
+        // Likewise those that it had to wait for.
+        let mut waiting = Pacer::new(Duration::from_secs(3600), 1000);
+        let first = waiting.next_operation().unwrap();
+        for number in 1..=3 {
+            let due = waiting.next_operation().unwrap();
+            assert_eq!(due - first, Duration::from_millis(number));
+            assert!(due <= Instant::now());
         }
         let mut over = Pacer::new(Duration::ZERO, 0);
         assert_eq!(over.next_operation(), None);

@@ -21,6 +21,14 @@ impl CommandLine {
             _ => Err(String::from("it names no program")),
         }
     }
+
+    /// Whether it says `{name}` or `{name.value}`, given words that it can be expanded with.
+    pub(crate) fn uses(&self, name: &str, words: &Words) -> bool {
+        let is_other = |word: &str| word != name && word.strip_suffix(".value") != Some(name);
+        let others = words.iter().filter(|(word, _)| is_other(word));
+        let others = others.map(|(word, text)| (word.clone(), text.clone())).collect();
+        self.expand(&others).is_err()
+    }
 }
 
 /// One text with everything put in.
@@ -66,6 +74,21 @@ mod tests {
         let wrong = expand("x{c}", &words).unwrap_err();
         assert_eq!(wrong, "`{c}` in `x{c}` is not known; known are {a}, {b.value}");
         assert_eq!(expand("a{", &words).unwrap_err(), "`{` in `a{` stands alone; write `{{`");
+    }
+
+    #[test]
+    fn what_is_used_is_known() {
+        let words = ["a", "a.value", "b", "b.value"].map(|word| (word.into(), String::from("x")));
+        let words = Words::from(words);
+        for (text, name, is_used) in [
+            ("-{a}", "a", true),
+            ("-{a.value}", "a", true),
+            ("-{b}", "a", false),
+            ("{{a}}", "a", false),
+        ] {
+            let line = CommandLine(vec!["x".into(), text.into()]);
+            assert_eq!(line.uses(name, &words), is_used, "{text} {name}");
+        }
     }
 
     proptest! {

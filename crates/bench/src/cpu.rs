@@ -5,6 +5,8 @@ use std::io;
 
 use rustix::process::Pid;
 
+use crate::orphan::children;
+
 /// The CPU time of a process with all its threads, those that have ended too, in nanoseconds.
 ///
 /// This is the process's CPU-time clock (clock_getcpuclockid(3)): it has the scheduler's resolution,
@@ -72,20 +74,12 @@ fn busy_ticks(stat: &str) -> Option<u64> {
 /// Whether other processes work for this one: it has children, or had some that used CPU time enough
 /// to be counted (a tick, which is most often 10 ms).
 pub(crate) fn has_other_processes(pid: Pid) -> io::Result<bool> {
-    let pid = pid.as_raw_nonzero();
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let unknown = || io::Error::other(format!("/proc/{pid}/stat is not understood"));
     if children_ticks(&stat).ok_or_else(unknown)? > 0 {
         return Ok(true);
     }
-    // A thread's children are its own; a process that has ended has none.
-    for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
-        let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        if !children.trim().is_empty() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    Ok(!children(pid)?.is_empty())
 }
 
 /// User and system time of children that were waited for: the 16th and 17th field of proc_pid_stat(5).

@@ -110,6 +110,24 @@ pub enum Fault {
         /// What the client was told.
         duration_s: f64,
     },
+    /// The client lived for much longer than it says that it measured.
+    #[error(
+        "the client lived for {wall_ns} ns and says that it measured for {elapsed_ns} ns of them; its start and end may take {overhead_s} s: correct its clock, or raise `client_overhead_s`"
+    )]
+    Overhead {
+        /// What the client says.
+        elapsed_ns: u64,
+        /// What the runner saw.
+        wall_ns: u64,
+        /// What may lie between them.
+        overhead_s: f64,
+    },
+    /// The client reported what cannot be.
+    #[error("the client reported {what}, which cannot be")]
+    Impossible {
+        /// What.
+        what: String,
+    },
     /// The client did not keep to its rate.
     #[error(
         "the client did {operations} operations in {elapsed_ns} ns, more than its rate of {rate_per_s}/s allows"

@@ -25,7 +25,7 @@
 //!     name = "count"
 //!     axes = ["answer"]
 //!     latency = false
-//!     client = ["sh", "-c", '''sleep 0.01
+//!     client = ["sh", "-c", '''sleep {duration_s}
 //!         echo '{{"belljar_bench":1,"operations":{answer},"elapsed_ns":1000000}}' ''']
 //!
 //!     [[limit]]
@@ -95,6 +95,7 @@ mod measurement;
 mod metric;
 mod name;
 mod order;
+mod orphan;
 mod policy;
 mod process;
 mod program;
@@ -112,7 +113,7 @@ mod testing;
 pub use cancel::Cancel;
 pub use cell::{Cell, CellKey};
 pub use client::{Meter, Pacer};
-pub use diagnosis::{Diagnosis, Tries};
+pub use diagnosis::{Diagnosis, Status, Tries};
 pub use environment::{Environment, Program};
 pub use estimate::Progress;
 pub use fault::Fault;

@@ -51,8 +51,11 @@ impl Limit {
             return Some(String::from("it needs `at_least` or `at_most`"));
         }
         let is_number = |bound: f64| bound.is_finite() && bound >= 0.0;
-        let is_good = bounds.into_iter().flatten().all(is_number);
-        (!is_good).then(|| String::from("a bound must be a number from 0"))
+        if !bounds.into_iter().flatten().all(is_number) {
+            return Some(String::from("a bound must be a number from 0"));
+        }
+        let is_empty = self.at_least > self.at_most && self.at_most.is_some();
+        is_empty.then(|| String::from("no figure meets it, since `at_least` is above `at_most`"))
     }
 }
 

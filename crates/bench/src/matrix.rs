@@ -1,7 +1,8 @@
 //! The matrix: what is to be measured, as declared.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::cell::{BUILD, Cell, CellKey, Work};
 use crate::command::{CommandLine, Words, expand};
 use crate::limit::{Limit, Selection};
+use crate::metric::Metric;
 use crate::name::{is_axis_name, is_name};
 use crate::policy::{Policy, seconds_fault};
 use crate::rate::Rate;
@@ -145,9 +147,19 @@ impl Matrix {
     ///
     /// [`MatrixError`] with the place and what would be right there.
     pub fn read(path: &Path) -> Result<Self, MatrixError> {
-        let text = fs::read_to_string(path)
-            .map_err(|source| MatrixError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text)
+        Self::parse(&read(path)?)
+    }
+
+    /// Reads and checks a file with other builds than its own, if it has any.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read), and as [`with_builds`](Self::with_builds).
+    pub fn read_with_builds(
+        path: &Path,
+        builds: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, MatrixError> {
+        Self::understand(&read(path)?)?.with_builds(builds)
     }
 
     /// Reads and checks a text.
@@ -156,10 +168,14 @@ impl Matrix {
     ///
     /// As [`read`](Self::read).
     pub fn parse(text: &str) -> Result<Self, MatrixError> {
-        let matrix: Self =
-            toml::from_str(text).map_err(|error| MatrixError::Syntax(Box::new(error)))?;
+        let matrix = Self::understand(text)?;
         matrix.check()?;
         Ok(matrix)
+    }
+
+    /// Reads a text, and leaves whether it makes sense to be checked.
+    pub(crate) fn understand(text: &str) -> Result<Self, MatrixError> {
+        toml::from_str(text).map_err(|error| MatrixError::Syntax(Box::new(error)))
     }
 
     /// The same matrix with other builds.
@@ -194,6 +210,27 @@ impl Matrix {
 
     fn cells_of(&self, family: &Family) -> Vec<Cell> {
         let mut combinations: Vec<Vec<(&str, &str, &str)>> = vec![Vec::new()];
+        for (axis, values) in self.dimensions(family) {
+            combinations = combinations
+                .iter()
+                .flat_map(|chosen| {
+                    values.iter().map(move |(name, value)| {
+                        let mut longer = chosen.clone();
+                        longer.push((axis, *name, *value));
+                        longer
+                    })
+                })
+                .collect();
+        }
+        let of = |chosen: &Vec<(&str, &str, &str)>| -> Vec<Cell> {
+            family.rates.iter().map(|&rate| self.cell(family, chosen, rate)).collect()
+        };
+        combinations.iter().flat_map(of).collect()
+    }
+
+    /// What rows of a family differ in besides their rate: builds if there are any, and axes, each with
+    /// its values and what they stand for.
+    fn dimensions<'a>(&'a self, family: &'a Family) -> Vec<(&'a str, Vec<(&'a str, &'a str)>)> {
         let builds = self.builds.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let mut dimensions: Vec<(&str, Vec<(&str, &str)>)> = vec![(BUILD, builds.collect())];
         dimensions.extend(family.axes.iter().map(|axis| {
@@ -205,22 +242,14 @@ impl Matrix {
             (axis.as_str(), values)
         }));
         dimensions.retain(|(axis, values)| *axis != BUILD || !values.is_empty());
-        for (axis, values) in &dimensions {
-            combinations = combinations
-                .iter()
-                .flat_map(|chosen| {
-                    values.iter().map(|(name, value)| {
-                        let mut longer = chosen.clone();
-                        longer.push((*axis, *name, *value));
-                        longer
-                    })
-                })
-                .collect();
-        }
-        let of = |chosen: &Vec<(&str, &str, &str)>| -> Vec<Cell> {
-            family.rates.iter().map(|&rate| self.cell(family, chosen, rate)).collect()
-        };
-        combinations.iter().flat_map(of).collect()
+        dimensions
+    }
+
+    /// How many rows a family has, counted before they are made; `None` when they are too many.
+    fn rows_of(&self, family: &Family) -> Option<usize> {
+        let counts = self.dimensions(family).into_iter().map(|(_, values)| values.len());
+        let rows = counts.chain([family.rates.len()]).try_fold(1_usize, usize::checked_mul);
+        rows.filter(|&rows| rows <= CELLS_MAX)
     }
 
     fn cell(&self, family: &Family, chosen: &[(&str, &str, &str)], rate: Rate) -> Cell {
@@ -250,7 +279,7 @@ impl Matrix {
         Cell { key, rate, duration_s, has_latency: family.latency, work }
     }
 
-    fn check(&self) -> Result<(), MatrixError> {
+    pub(crate) fn check(&self) -> Result<(), MatrixError> {
         if self.title.trim().is_empty() {
             return Err(wrong("title", "a report needs one"));
         }
@@ -261,17 +290,20 @@ impl Matrix {
         if self.families.is_empty() {
             return Err(wrong("[[family]]", "there is none, so there is nothing to measure"));
         }
-        let mut names = HashSet::new();
+        let (mut names, mut rows) = (HashSet::new(), 0);
         for family in &self.families {
-            self.check_family(family)?;
+            rows += self.check_family(family)?;
             if !names.insert(&family.name) {
                 let place = format!("[[family]] {}", family.name);
                 return Err(wrong(place, "another family has the same name"));
             }
         }
-        let cells = self.cells();
-        self.check_commands(&cells)?;
-        self.check_limits(&cells)
+        if rows > CELLS_MAX {
+            let problem = format!("there are {rows} rows, more than {CELLS_MAX}");
+            return Err(wrong("[[family]]", problem));
+        }
+        self.families.iter().try_for_each(|family| self.check_commands(family))?;
+        self.check_limits(&self.cells())
     }
 
     fn check_axes(&self) -> Result<(), MatrixError> {
@@ -304,7 +336,8 @@ impl Matrix {
         Ok(())
     }
 
-    fn check_family(&self, family: &Family) -> Result<(), MatrixError> {
+    /// Checks everything but its commands, and gives how many rows it has.
+    fn check_family(&self, family: &Family) -> Result<usize, MatrixError> {
         let place = || format!("[[family]] {}", family.name);
         if !is_name(&family.name) {
             return Err(wrong(place(), not_a_name(&family.name)));
@@ -342,27 +375,14 @@ impl Matrix {
         if family.server.is_none() && !family.ready_paths.is_empty() {
             return Err(wrong(place(), "`ready_paths` without a server wait for nothing"));
         }
-        // Counted before they are made.
-        let counts = family.axes.iter().map(|axis| match family.only.get(axis) {
-            Some(only) => only.len(),
-            None => self.axes.get(axis).map_or(0, |axis| axis.values().len()),
-        });
-        let rows = counts
-            .chain([self.builds.len().max(1), family.rates.len()])
-            .try_fold(1_usize, usize::checked_mul)
-            .filter(|&rows| rows <= CELLS_MAX);
-        match rows {
-            Some(_) => Ok(()),
-            None => Err(wrong(place(), format!("it has more than {CELLS_MAX} rows"))),
-        }
+        let too_many = || wrong(place(), format!("it has more than {CELLS_MAX} rows"));
+        self.rows_of(family).ok_or_else(too_many)
     }
 
-    fn check_commands(&self, cells: &[Cell]) -> Result<(), MatrixError> {
-        if cells.len() > CELLS_MAX {
-            return Err(wrong("[[family]]", format!("there are more than {CELLS_MAX} rows")));
-        }
-        for cell in cells {
-            let place = |what: &str| format!("[[family]] {}, {what}", cell.key.family());
+    fn check_commands(&self, family: &Family) -> Result<(), MatrixError> {
+        let place = |what: &str| format!("[[family]] {}, {what}", family.name);
+        let cells = self.cells_of(family);
+        for cell in &cells {
             let words = words_of_run(&cell.work.words, Path::new("/run"), "service");
             let client = cell.work.client.expand(&words);
             client.map_err(|problem| wrong(place("client"), problem))?;
@@ -373,12 +393,42 @@ impl Matrix {
                 expand(path, &words).map_err(|problem| wrong(place("ready_paths"), problem))?;
             }
         }
+        cells.first().map_or(Ok(()), |cell| self.check_uses(family, &cell.work.words))
+    }
+
+    /// Rows whose processes are all told the same would all measure the same under several names.
+    fn check_uses(&self, family: &Family, words: &Words) -> Result<(), MatrixError> {
+        let place = || format!("[[family]] {}", family.name);
+        let words = words_of_run(words, Path::new("/run"), "service");
+        let commands = || [Some(&family.client), family.server.as_ref()].into_iter().flatten();
+        for (name, values) in self.dimensions(family) {
+            let is_one = values.len() == 1 && name != BUILD;
+            if !is_one && !commands().any(|command| command.uses(name, &words)) {
+                let problem = format!(
+                    "no command uses `{name}`, so its rows would all measure the same; \
+                     write `{{{name}}}` or `{{{name}.value}}` in `client` or `server`"
+                );
+                return Err(wrong(place(), problem));
+            }
+        }
+        let has_rate = family.rates.iter().any(|rate| rate.per_second().is_some());
+        for (name, is_needed) in [("duration_s", true), ("rate_per_s", has_rate)] {
+            if is_needed && !family.client.uses(name, &words) {
+                let problem = format!("its client is not told; write `{{{name}}}` in `client`");
+                return Err(wrong(place(), problem));
+            }
+        }
         Ok(())
     }
 
     /// A limit that applies to nothing is a mistake: it would be met for ever.
     fn check_limits(&self, cells: &[Cell]) -> Result<(), MatrixError> {
-        let keys: HashSet<&CellKey> = cells.iter().map(|cell| &cell.key).collect();
+        let by_key: HashMap<&CellKey, &Cell> = cells.iter().map(|cell| (&cell.key, cell)).collect();
+        let is_latency = |metric: Metric| metric.name().starts_with("latency");
+        let is_server = |metric: Metric| metric.name().starts_with("server");
+        let has = |cell: &Cell, metric| {
+            (cell.has_latency || !is_latency(metric)) && (cell.has_server() || !is_server(metric))
+        };
         for limit in &self.limits {
             let place = || format!("[[limit]] {limit}");
             if let Some(fault) = limit.fault() {
@@ -390,15 +440,23 @@ impl Matrix {
                 return Err(wrong(place(), no_row(&limit.selection, cells)));
             }
             for cell in selected {
-                let baseline = limit.baseline_of(&cell.key);
-                if let Some(baseline) = baseline.filter(|baseline| !keys.contains(baseline)) {
-                    let problem = format!("`relative_to`: there is no row `{baseline}`");
-                    return Err(wrong(place(), problem));
+                let mut compared = vec![cell];
+                if let Some(baseline) = limit.baseline_of(&cell.key) {
+                    let Some(&row) = by_key.get(&baseline) else {
+                        let problem = format!("`relative_to`: there is no row `{baseline}`");
+                        return Err(wrong(place(), problem));
+                    };
+                    if row.key == cell.key {
+                        let problem = format!(
+                            "`relative_to`: row `{baseline}` would be divided by itself; \
+                             name a label there in which each row of `where` differs"
+                        );
+                        return Err(wrong(place(), problem));
+                    }
+                    compared.push(row);
                 }
-                let is_latency = limit.metric.name().starts_with("latency");
-                let is_server = limit.metric.name().starts_with("server");
-                if is_latency && !cell.has_latency || is_server && !cell.has_server() {
-                    let problem = format!("row `{}` has no {}", cell.key, limit.metric);
+                if let Some(row) = compared.iter().find(|row| !has(row, limit.metric)) {
+                    let problem = format!("row `{}` has no {}", row.key, limit.metric);
                     return Err(wrong(place(), problem));
                 }
             }
@@ -418,6 +476,15 @@ impl Matrix {
             cells.into_iter().filter(|cell| selection.matches(&cell.key)).collect();
         if selected.is_empty() { Err(wrong(selection.to_string(), problem)) } else { Ok(selected) }
     }
+}
+
+/// Reads a regular file: anything else may keep a reader waiting for ever.
+fn read(path: &Path) -> Result<String, MatrixError> {
+    let text = fs::metadata(path).and_then(|facts| match facts.is_file() {
+        true => fs::read_to_string(path),
+        false => Err(io::Error::other("it is not a regular file; write the matrix into one")),
+    });
+    text.map_err(|source| MatrixError::Read { path: path.to_owned(), source })
 }
 
 /// What placeholders stand for once a row is run.
@@ -454,7 +521,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::MATRIX;
+    use crate::testing::{MATRIX, built};
 
     fn keys(matrix: &Matrix) -> Vec<String> {
         matrix.cells().iter().map(|cell| cell.key.to_string()).collect()
@@ -477,15 +544,14 @@ mod tests {
                 "family=copy client=c rate=max",
             ]
         );
-        let builds = ["base", "new"].map(|name| (name.to_owned(), format!("{name}/release")));
-        let matrix = matrix.with_builds(builds).unwrap();
+        let matrix = built(&["base", "new"]);
         let keys = keys(&matrix);
         assert_eq!(keys.len(), 18);
         assert_eq!(keys[0], "family=ping build=base client=rust server=rust rate=max");
         assert_eq!(keys[17], "family=copy build=new client=c rate=max");
         let cell = &matrix.cells()[17];
         let words = words_of_run(&cell.work.words, Path::new("/tmp/x"), "s");
-        assert_eq!(cell.work.client.expand(&words).unwrap(), ["out/c", "copy", "0.05", "0"]);
+        assert_eq!(cell.work.client.expand(&words).unwrap(), ["out/c", "copy", "0.05", "0", "new"]);
     }
 
     #[test]
@@ -513,6 +579,41 @@ mod tests {
             ),
             ("client = \"c\" ,", "lang = \"c\" ,", "no row has a label `lang`"),
             ("at_least", "at_last", "unknown field `at_last`"),
+            (
+                "at_least = 900",
+                "at_least = 2\nat_most = 1",
+                "no figure meets it, since `at_least` is above `at_most`",
+            ),
+            (
+                "at_least = 900",
+                "at_least = 1\nrelative_to = {}",
+                "`relative_to`: row `family=ping client=rust server=rust rate=max` would be divided by itself",
+            ),
+            (
+                "at_least = 900",
+                "at_least = 1\nrelative_to = { client = \"c\" }",
+                "`relative_to`: row `family=ping client=c server=rust rate=max` would be divided by itself",
+            ),
+            (
+                "metric = \"operations_per_s\"\nrelative_to",
+                "metric = \"latency_p50_ns\"\nrelative_to",
+                "row `family=copy client=c rate=max` has no latency_p50_ns",
+            ),
+            (
+                "[\"out/{server}\"",
+                "[\"out/rust\"",
+                "[[family]] ping: no command uses `server`, so its rows would all measure the same; write `{server}` or `{server.value}` in `client` or `server`",
+            ),
+            (
+                "\"{run_dir}/{service}\", \"{duration_s}\"",
+                "\"{run_dir}/{service}\", \"1\"",
+                "[[family]] ping: its client is not told; write `{duration_s}` in `client`",
+            ),
+            (
+                "\"{rate_per_s}\"]\nserver",
+                "\"0\"]\nserver",
+                "[[family]] ping: its client is not told; write `{rate_per_s}` in `client`",
+            ),
             ("throughput_per_s", "server_cpu_pct", "has no server_cpu_pct"),
             ("server = \"\"", "server = \"go\"", "there is no row `family=copy client=c server=go"),
         ] {
@@ -546,6 +647,34 @@ mod tests {
         );
         let error = Matrix::parse(&text).unwrap_err().to_string();
         assert_eq!(error, "[[family]] f: it has more than 10000 rows");
+        // Each of these has eight rows, and all of them together are too many.
+        let family = Matrix::parse(MATRIX).unwrap().families.remove(0);
+        let mut matrix = Matrix::understand(&text).unwrap();
+        matrix.axes = Matrix::parse(MATRIX).unwrap().axes;
+        let family = |number| Family { name: format!("f{number}"), ..family.clone() };
+        matrix.families = (0..1251).map(family).collect();
+        let error = matrix.check().unwrap_err().to_string();
+        assert_eq!(error, "[[family]]: there are 10008 rows, more than 10000");
+    }
+
+    #[test]
+    fn builds_are_used_and_are_there_before_the_check() {
+        let builds = || ["base", "new"].map(|name| (name.to_owned(), format!("out/{name}")));
+        let error = Matrix::parse(MATRIX).unwrap().with_builds(builds()).unwrap_err().to_string();
+        let expected = "[[family]] ping: no command uses `build`, so its rows would all measure \
+            the same; write `{build}` or `{build.value}` in `client` or `server`";
+        assert_eq!(error, expected);
+        // One build is none that may be left out either: its name would be in the report.
+        let error = Matrix::parse(MATRIX).unwrap().with_builds(builds().into_iter().take(1));
+        assert_eq!(error.unwrap_err().to_string(), expected);
+        // A file that has no builds of its own can use those that are given.
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("matrix.toml");
+        fs::write(&path, MATRIX.replace("\"{duration_s}\"", "\"{duration_s}\", \"{build}\""))
+            .unwrap();
+        assert!(Matrix::read(&path).unwrap_err().to_string().contains("`{build}`"));
+        assert_eq!(Matrix::read_with_builds(&path, builds()).unwrap().cells().len(), 18);
+        assert!(Matrix::read(directory.path()).is_err());
     }
 
     proptest! {

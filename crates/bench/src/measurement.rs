@@ -32,6 +32,9 @@ pub struct Measurement {
 /// The part of its nominal duration that a client must at least have measured for.
 const ELAPSED_PART_MIN: f64 = 0.9;
 
+/// No CPU does more operations in a nanosecond, whatever they are.
+const OPERATIONS_PER_NS_MAX: u64 = 10;
+
 /// What a client may exceed its fixed rate by: an operation more or less at either end, and 5 %.
 const OVERRUN_MAX: f64 = 1.05;
 
@@ -56,6 +59,20 @@ impl Measurement {
         self.client_cpu_ns.saturating_add(self.server_cpu_ns.unwrap_or(0))
     }
 
+    /// What is in it that no clock or CPU allows, in words.
+    fn impossible(&self) -> Option<String> {
+        let Self { operations, items, wall_ns, client_cpu_ns, .. } = *self;
+        if items < operations {
+            return Some(format!("{items} items in {operations} operations"));
+        }
+        if operations > client_cpu_ns.saturating_mul(OPERATIONS_PER_NS_MAX) {
+            return Some(format!("{operations} operations in {client_cpu_ns} ns of CPU time"));
+        }
+        let slowest = self.latency_ns.as_ref().map(|latency| latency.max)?;
+        (slowest > wall_ns)
+            .then(|| format!("an operation of {slowest} ns in a life of {wall_ns} ns"))
+    }
+
     /// The first reason not to believe it.
     pub fn fault(&self, cell: &Cell) -> Option<Fault> {
         if self.operations == 0 || self.items == 0 || self.elapsed_ns == 0 {
@@ -66,15 +83,18 @@ impl Measurement {
         if (elapsed_ns as f64) < nominal_ns * ELAPSED_PART_MIN || elapsed_ns > wall_ns {
             return Some(Fault::Elapsed { elapsed_ns, wall_ns, duration_s: cell.duration_s });
         }
+        if self.client_cpu_ns == 0 {
+            return Some(Fault::ZeroCpu { role: Role::Client });
+        }
+        if let Some(what) = self.impossible() {
+            return Some(Fault::Impossible { what });
+        }
         match &self.latency_ns {
             None if cell.has_latency => return Some(Fault::NoLatency),
             Some(_) if !cell.has_latency => return Some(Fault::UnexpectedLatency),
             Some(latency) if latency.p50 == 0 => return Some(Fault::ZeroLatency),
             Some(latency) if !latency.is_ordered() => return Some(Fault::LatencyOrder),
             _ => {}
-        }
-        if self.client_cpu_ns == 0 {
-            return Some(Fault::ZeroCpu { role: Role::Client });
         }
         match self.server_cpu_ns {
             Some(cpu_ns) if cell.has_server() => {
@@ -130,7 +150,11 @@ mod tests {
         assert_eq!(fault(max, |sample| sample.client_cpu_ns = 0), "zero_cpu");
         assert_eq!(fault(max, |sample| sample.server_cpu_ns = Some(0)), "zero_cpu");
         assert_eq!(fault(max, |sample| sample.server_cpu_ns = None), "server_presence");
-        assert_eq!(fault(fixed, |sample| sample.operations = 1053), "overrun");
+        assert_eq!(fault(max, |sample| sample.items = sample.operations - 1), "impossible");
+        assert_eq!(fault(max, |sample| sample.client_cpu_ns = 49), "impossible");
+        assert_eq!(fault(max, |sample| latency(sample).max = sample.wall_ns + 1), "impossible");
+        let overrun = |sample: &mut Measurement| (sample.operations, sample.items) = (1053, 1053);
+        assert_eq!(fault(fixed, overrun), "overrun");
         assert_eq!(fault(copy, |sample| sample.server_cpu_ns = Some(1)), "server_presence");
         let unexpected = LatencyNs { p50: 1, p95: 1, p99: 1, p999: 1, max: 1 };
         let fault = fault(copy, |sample| sample.latency_ns = Some(unexpected));

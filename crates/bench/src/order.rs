@@ -47,16 +47,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::matrix::Matrix;
-    use crate::testing::MATRIX;
+    use crate::testing::built;
 
     proptest! {
         #[test]
         fn every_sample_has_its_turn_and_pairs_stay_together(
             seed: u64, samples in 5_u32..20, builds in 0_usize..4,
         ) {
-            let builds = (0..builds).map(|build| (format!("b{build}"), String::from("x")));
-            let matrix = Matrix::parse(MATRIX).unwrap().with_builds(builds).unwrap();
+            let matrix = built(&["b0", "b1", "b2"][..builds]);
             let (cells, group) = (matrix.cells(), matrix.builds.len().max(1));
             let turns = order(&cells, samples, seed);
             prop_assert_eq!(&turns, &order(&cells, samples, seed));

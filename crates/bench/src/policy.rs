@@ -21,6 +21,9 @@ pub struct Policy {
     pub ready_timeout_s: f64,
     /// How much longer than it measures a client may take, in seconds.
     pub client_grace_s: f64,
+    /// How much longer than it says that it measured a client may live, in seconds: the time to start,
+    /// connect and end.
+    pub client_overhead_s: f64,
     /// How long a server may take to end, in seconds.
     pub stop_timeout_s: f64,
     /// The highest of a row's stable core over its lowest: above, the row is unstable.
@@ -45,6 +48,7 @@ impl Default for Policy {
             settle_ms: 500,
             ready_timeout_s: 5.0,
             client_grace_s: 15.0,
+            client_overhead_s: 1.0,
             stop_timeout_s: 10.0,
             spread_max: 1.35,
             foreign_cpus_max: 0.5,
@@ -71,6 +75,7 @@ impl Policy {
             ("duration_max_rate_s", self.duration_max_rate_s),
             ("ready_timeout_s", self.ready_timeout_s),
             ("client_grace_s", self.client_grace_s),
+            ("client_overhead_s", self.client_overhead_s),
             ("stop_timeout_s", self.stop_timeout_s),
         ] {
             if let Some(fault) = seconds_fault(seconds) {

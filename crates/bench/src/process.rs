@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cancel::Cancel;
 use crate::cpu::process_cpu_ns;
+use crate::orphan::MARK;
 use crate::protocol::{READY_LINE, REPORT_BYTES_MAX};
 
 /// What a process is in its row.
@@ -70,13 +71,19 @@ pub(crate) struct End {
 pub(crate) struct Kept {
     pipe: Option<File>,
     pub(crate) bytes: Vec<u8>,
+    /// The line that has no end yet, as far as it may be the one that says that a server is ready.
+    line: Vec<u8>,
+    is_ready: bool,
 }
+
+/// A line of this length is not the one that says that a server is ready.
+const LINE_BYTES_MAX: usize = 4096;
 
 impl Kept {
     fn new(pipe: impl Into<OwnedFd>) -> io::Result<Self> {
         let pipe = File::from(pipe.into());
         rustix::io::ioctl_fionbio(&pipe, true)?;
-        Ok(Self { pipe: Some(pipe), bytes: Vec::new() })
+        Ok(Self { pipe: Some(pipe), bytes: Vec::new(), line: Vec::new(), is_ready: false })
     }
 
     /// Reads what is there.
@@ -89,10 +96,26 @@ impl Kept {
                     // One more than is allowed, for it to be noticed.
                     let room = (REPORT_BYTES_MAX + 1).saturating_sub(self.bytes.len());
                     self.bytes.extend_from_slice(&buffer[..count.min(room)]);
+                    if !self.is_ready {
+                        self.look_for_ready(&buffer[..count]);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => self.pipe = None,
+            }
+        }
+    }
+
+    /// Looks in what arrives, since a server may write more than is kept before it is ready.
+    fn look_for_ready(&mut self, arrived: &[u8]) {
+        for part in arrived.split_inclusive(|&byte| byte == b'\n') {
+            let room = LINE_BYTES_MAX.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&part[..part.len().min(room)]);
+            if part.ends_with(b"\n") {
+                let is_whole = self.line.len() < LINE_BYTES_MAX;
+                self.is_ready |= is_whole && self.line.trim_ascii() == READY_LINE.as_bytes();
+                self.line.clear();
             }
         }
     }
@@ -103,12 +126,14 @@ impl Kept {
 pub(crate) struct Interrupted;
 
 impl Process {
-    /// Starts a program in `directory`, on `cpus` if any are named.
+    /// Starts a program in `directory`, on `cpus` if any are named. It and all that it starts carry
+    /// `mark`.
     #[expect(unsafe_code)]
     pub(crate) fn start(
         command: &[String],
         directory: &Path,
         cpus: Option<&CpuSet>,
+        mark: &str,
     ) -> io::Result<Self> {
         let (program, arguments) =
             command.split_first().ok_or_else(|| io::Error::other("there is no program"))?;
@@ -118,6 +143,7 @@ impl Process {
         command
             .args(arguments)
             .current_dir(directory)
+            .env(MARK, mark)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -167,9 +193,7 @@ impl Process {
 
     /// Whether it wrote the line that says that it is ready.
     pub(crate) fn is_ready(&self) -> bool {
-        let is_ready = |line: &[u8]| line.trim_ascii() == READY_LINE.as_bytes();
-        let mut lines = self.stdout.bytes.split_inclusive(|&byte| byte == b'\n');
-        lines.any(|line| line.ends_with(b"\n") && is_ready(line))
+        self.stdout.is_ready
     }
 
     /// Asks it to end.
@@ -260,4 +284,33 @@ fn kernel_set(cpus: &CpuSet) -> io::Result<rustix::thread::CpuSet> {
         set.set(number);
     }
     Ok(set)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn the_ready_line_is_found_in_what_is_not_kept() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let mut kept = Kept::new(reader).unwrap();
+        let mut is_ready_after = |text: &[u8]| {
+            writer.write_all(text).unwrap();
+            kept.drain();
+            (kept.is_ready, kept.bytes.len())
+        };
+        for number in 1..=20 {
+            let length = (number * 4096).min(REPORT_BYTES_MAX + 1);
+            assert_eq!(is_ready_after(&[b'x'; 4096]), (false, length));
+        }
+        let full = REPORT_BYTES_MAX + 1;
+        assert_eq!(is_ready_after(b"READY\nREADY to go\n READ"), (false, full));
+        let spaces = [b' '; LINE_BYTES_MAX];
+        assert_eq!(is_ready_after(b"\nREADY"), (false, full));
+        assert_eq!(is_ready_after(&spaces), (false, full));
+        assert_eq!(is_ready_after(b"to go\n READ"), (false, full));
+        assert_eq!(is_ready_after(b"Y \nmore"), (true, full));
+    }
 }

@@ -8,8 +8,8 @@ mod plot;
 mod svg;
 
 use std::fmt;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::metric::Metric;
@@ -18,17 +18,33 @@ use crate::results::{LimitCheck, Results, Row};
 /// The directory of reports in a run's directory.
 const REPORT_DIRECTORY: &str = "report";
 
+/// The files in it. Others are not a run's own.
+const REPORTS: [&str; 4] = ["results.csv", "results.json", "results.md", "report.html"];
+
 /// Why reports are not there, or are still there.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {}", .path.display())]
+#[error(
+    "cannot {action} {}; what was measured is safe: once {}, `cargo belljar bench report {}` finishes the job",
+    .path.display(), remedy(.source), .run.display()
+)]
 pub struct PublishError {
     action: &'static str,
     path: PathBuf,
+    run: PathBuf,
     source: io::Error,
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PublishError {
-    move |source| PublishError { action, path: path.to_owned(), source }
+/// What is to be done about it, to complete "once ".
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "there is room",
+        io::ErrorKind::DirectoryNotEmpty => "nothing of anybody else is in it",
+        _ => "that is mended",
+    }
+}
+
+fn failed(action: &'static str, path: &Path, run: &Path) -> impl FnOnce(io::Error) -> PublishError {
+    move |source| PublishError { action, path: path.to_owned(), run: run.to_owned(), source }
 }
 
 impl Results {
@@ -55,32 +71,43 @@ impl Results {
     }
 
     /// Writes `results.csv`, `results.json`, `results.md` and `report.html` into `report` in a run's
-    /// directory, in place of what is there; all of them or none. Gives that directory.
+    /// directory, in place of those that are there; all of them or none. Gives that directory.
     ///
     /// # Errors
     ///
-    /// [`PublishError`] when the file system says no.
+    /// [`PublishError`] when the file system says no, or somebody else has put something in there.
     pub fn publish(&self, run: &Path) -> Result<PathBuf, PublishError> {
         let staged = tempfile::Builder::new().prefix(".report-").tempdir_in(run);
-        let staged = staged.map_err(failed("make a directory in", run))?;
-        for (name, text) in [
-            ("results.csv", self.csv()),
-            ("results.json", self.json()),
-            ("results.md", self.markdown()),
-            ("report.html", self.html()),
-        ] {
+        let staged = staged.map_err(failed("make a directory in", run, run))?;
+        let texts = [self.csv(), self.json(), self.markdown(), self.html()];
+        for (name, text) in REPORTS.into_iter().zip(texts) {
             let path = staged.path().join(name);
-            fs::write(&path, text).map_err(failed("write", &path))?;
+            // A report that is there after a crash is whole.
+            let written = File::create_new(&path).and_then(|mut file| {
+                file.write_all(text.as_bytes())?;
+                file.sync_all()
+            });
+            written.map_err(failed("write", &path, run))?;
         }
-        withdraw(run)?;
-        let path = run.join(REPORT_DIRECTORY);
-        let staged_path = staged.keep();
         let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        let moved = fs::set_permissions(&staged_path, readable)
-            .and_then(|()| fs::rename(&staged_path, &path));
-        moved.map_err(failed("move the reports to", &path))?;
+        let set = fs::set_permissions(staged.path(), readable);
+        set.map_err(failed("let others read", staged.path(), run))?;
+        let _turn = turn(run);
+        remove(run)?;
+        let path = run.join(REPORT_DIRECTORY);
+        let moved = fs::rename(staged.path(), &path);
+        moved.map_err(failed("move the reports to", &path, run))?;
+        // Only now is there nothing to clear away.
+        let _ = staged.keep();
         Ok(path)
     }
+}
+
+/// Waits until nobody else publishes or withdraws. Where a file system has no locks, whoever comes
+/// second may fail.
+fn turn(run: &Path) -> Option<File> {
+    let directory = File::open(run).ok()?;
+    directory.lock().ok().map(|()| directory)
 }
 
 /// `family=ping rate=max: 123 k items/s, p50 7.9 µs, p99 12.3 µs, CPU 110 %`.
@@ -115,19 +142,29 @@ impl fmt::Display for LimitCheck {
     }
 }
 
-/// Removes the reports of a run that is not, or no longer, whole.
+/// Removes the reports of a run that is not, or no longer, whole. What somebody else has put beside them
+/// stays.
 ///
 /// # Errors
 ///
 /// [`PublishError`] when they are there and stay.
 pub fn withdraw(run: &Path) -> Result<(), PublishError> {
-    let path = run.join(REPORT_DIRECTORY);
-    match fs::remove_dir_all(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(failed("remove the old reports in", &path)(error))
-        }
+    let _turn = turn(run);
+    remove(run)
+}
+
+fn remove(run: &Path) -> Result<(), PublishError> {
+    let directory = run.join(REPORT_DIRECTORY);
+    let removed = REPORTS.iter().try_for_each(|name| match fs::remove_file(directory.join(name)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
-    }
+    });
+    let removed = removed.and_then(|()| match fs::remove_dir(&directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        removed => removed,
+    });
+    removed.map_err(failed("remove the old reports in", &directory, run))
 }
 
 /// The labels that rows have besides family and rate, in the order in which they first appear.
@@ -144,8 +181,9 @@ fn axes_of<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Vec<&'a str> {
 }
 
 /// What a table for people shows of a row.
-const SHOWN: [(Metric, &str); 10] = [
+const SHOWN: [(Metric, &str); 11] = [
     (Metric::ThroughputPerS, "items/s"),
+    (Metric::OperationsPerS, "ops/s"),
     (Metric::LatencyP50Ns, "p50"),
     (Metric::LatencyP95Ns, "p95"),
     (Metric::LatencyP99Ns, "p99"),
@@ -156,6 +194,18 @@ const SHOWN: [(Metric, &str); 10] = [
     (Metric::TotalCpuPct, "both"),
     (Metric::CpuNsPerOperation, "CPU per op"),
 ];
+
+/// What a table of these rows shows. Operations have a column where they say something: whether rows
+/// kept to their rate, or what a batch is.
+fn shown(rows: &[&Row]) -> Vec<(Metric, &'static str)> {
+    let has_rate = |row: &Row| row.key.label("rate") != Some("max");
+    let has_batches =
+        |row: &Row| row.figure(Metric::OperationsPerS) != row.figure(Metric::ThroughputPerS);
+    let has_operations = rows.iter().any(|row| has_rate(row) || has_batches(row));
+    let mut shown = Vec::from(SHOWN);
+    shown.retain(|(metric, _)| *metric != Metric::OperationsPerS || has_operations);
+    shown
+}
 
 /// A figure for people, with its unit.
 fn figure_text(metric: Metric, value: f64) -> String {
@@ -307,6 +357,42 @@ mod tests {
     }
 
     #[test]
+    fn what_is_somebody_elses_stays() {
+        let run = tempfile::tempdir().unwrap();
+        let results = judge(&complete(&[])).unwrap();
+        let theirs = results.publish(run.path()).unwrap().join("notes.txt");
+        fs::write(&theirs, "mine").unwrap();
+        withdraw(run.path()).unwrap();
+        assert_eq!(fs::read_dir(run.path().join("report")).unwrap().count(), 1);
+        let error = results.publish(run.path()).unwrap_err().to_string();
+        assert!(error.contains("move the reports to") && error.contains("bench report"), "{error}");
+        assert_eq!(fs::read_to_string(&theirs).unwrap(), "mine");
+        assert_eq!(fs::read_dir(run.path()).unwrap().count(), 1, "what was staged is gone");
+    }
+
+    #[test]
+    fn many_may_publish_at_once() {
+        let run = tempfile::tempdir().unwrap();
+        let results = judge(&complete(&[])).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..20).for_each(|_| drop(results.publish(run.path()).unwrap())));
+            }
+        });
+        assert_eq!(fs::read_dir(run.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(run.path().join("report")).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn a_full_disk_is_told_of_with_what_finishes_the_job() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let error = failed("write", Path::new("run/report"), Path::new("run"))(full);
+        let (text, wanted) =
+            (error.to_string(), "once there is room, `cargo belljar bench report run`");
+        assert!(text.contains(wanted), "{text}");
+    }
+
+    #[test]
     fn csv_has_every_row_under_one_header() {
         let csv = judge(&complete(&[])).unwrap().csv();
         let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
@@ -346,11 +432,45 @@ mod tests {
             "# Pings\n",
             "**FAIL: 1 of 6 limits is missed**",
             "| family=ping client=rust server=rust rate=max | operations_per_s | 899 | at least 900 | **missed** |",
-            "| rust | c | 1000 | 1000 | 9.0 µs |",
+            "| client | server | rate | items/s | ops/s | p50 |",
+            "| rust | c | 1000 | 1000 | 1000 | 9.0 µs |",
+            "| client | rate | items/s | p50 |",
             "| c | max | 1000 | - |",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");
         }
+    }
+
+    #[test]
+    fn tables_show_operations_where_they_are_not_items() {
+        let mut results = judge(&complete(&[])).unwrap();
+        let (head, last) = ("<th>items/s</th><th>ops/s</th>", results.rows.len() - 1);
+        assert_eq!(results.html().matches(head).count(), 1, "the family with a rate");
+        results.rows[last].figures[&Metric::ThroughputPerS] = 64_000.0;
+        assert_eq!(results.html().matches(head).count(), 2);
+        assert!(results.markdown().contains("| c | max | 64.0 k | 1000 | - |"));
+    }
+
+    #[test]
+    fn markdown_cannot_be_forged() {
+        let mut state = complete(&[]);
+        let matrix = &mut state.begun.matrix;
+        matrix.title = String::from("a\n# b\u{1b}]0;c\u{7}");
+        matrix.description = String::from(" # PASS\n\n<b>|\\<i>\n");
+        matrix.families[0].description = String::from("\r\n## d");
+        state.begun.environment.host.os = Some(String::from("e\n\n## f"));
+        let text = judge(&state).unwrap().markdown();
+        for expected in [
+            "# a # b\\u{1b}]0;c\\u{7}\n",
+            "\n\\# PASS &lt;b&gt;&#124;\\&lt;i&gt;\n",
+            "\n\\## d\n",
+            "; e ## f\n",
+        ] {
+            assert!(text.contains(expected), "{expected}\n{text}");
+        }
+        let headings = text.lines().filter(|line| line.starts_with('#')).count();
+        assert_eq!(headings, 5, "{text}");
+        assert!(!text.contains(|letter: char| letter.is_control() && letter != '\n'));
     }
 
     #[test]

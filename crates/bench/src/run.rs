@@ -1,8 +1,11 @@
 //! A run: a matrix measured into a directory.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,7 +23,7 @@ use crate::limit::Selection;
 use crate::matrix::{Matrix, MatrixError};
 use crate::order::{Turn, order};
 use crate::program::Programs;
-use crate::sample::{Attempt, evidence_path};
+use crate::sample::{Attempt, DIRECTORY_PREFIX, Evidence, evidence_path};
 use crate::state::{Begun, Log, Outcome, Sample, State, StateError};
 
 /// A run in its directory, which no other process works at meanwhile.
@@ -123,7 +126,8 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// [`RunError`] when the directory holds a run, or a program or CPU is missing.
+    /// [`RunError`] when the directory holds a run or what one would write over, a path is not UTF-8, or a
+    /// program or CPU is missing.
     pub fn create(
         directory: &Path,
         matrix: Matrix,
@@ -131,9 +135,15 @@ impl Run {
         selection: Selection,
         seed: u64,
     ) -> Result<Self, RunError> {
+        let base = absolute(base);
+        for path in [&base, &absolute(directory), &std::env::temp_dir()] {
+            if path.to_str().is_none() {
+                return Err(StateError::NotUtf8(path.clone()).into());
+            }
+        }
+        matrix.check()?;
         let cells = matrix.select(&selection)?;
         check_cpus(&matrix)?;
-        let base = std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
         let programs = programs_of(&cells, &base)?;
         let environment = Environment::here(&base, programs.list());
         let begun = Begun::now(matrix, base, selection, seed, environment);
@@ -142,7 +152,8 @@ impl Run {
         Ok(Self { directory: directory.to_owned(), log, state, cells, programs })
     }
 
-    /// Goes on with the run in `directory`.
+    /// Goes on with the run in `directory`. What a runner that was killed has left in the system's
+    /// temporary directory is removed.
     ///
     /// # Errors
     ///
@@ -159,7 +170,41 @@ impl Run {
         if let Some(problem) = begun.environment.difference(&now) {
             return Err(changed(problem));
         }
-        Ok(Self { directory: directory.to_owned(), log, state, cells, programs })
+        let mut run = Self { directory: directory.to_owned(), log, state, cells, programs };
+        run.drop_halves()?;
+        run.state.leftovers.iter().for_each(|left| remove_left(left));
+        let under_way = run.diagnosis_under_way();
+        if let Ok(left) = fs::read(&under_way) {
+            remove_left(Path::new(OsStr::from_bytes(&left)));
+            let _ = fs::remove_file(under_way);
+        }
+        Ok(run)
+    }
+
+    /// Where the directory of the sample is named that is measured for a diagnosis. The state says
+    /// nothing of it.
+    fn diagnosis_under_way(&self) -> PathBuf {
+        self.directory.join("diagnosis").join("under-way")
+    }
+
+    /// Of builds that are measured one right after the other, lets those samples no longer count after
+    /// which the other's never came. One that failed stays: the first failure counts.
+    fn drop_halves(&mut self) -> Result<(), RunError> {
+        let left: HashSet<(CellKey, u32)> = { self.turns_left().into_iter() }
+            .map(|turn| (self.cells[turn.cell].key.without_build(), turn.round))
+            .collect();
+        let halves: Vec<(CellKey, u32)> = { self.state.samples.iter() }
+            .filter(|sample| left.contains(&(sample.cell.without_build(), sample.round)))
+            .filter(|sample| {
+                let cell = self.cells.iter().find(|cell| cell.key == sample.cell);
+                cell.is_some_and(|cell| sample.outcome.fault(cell).is_none())
+            })
+            .map(|sample| (sample.cell.clone(), sample.round))
+            .collect();
+        for (cell, round) in halves {
+            self.log.drop_sample(&mut self.state, &cell, round)?;
+        }
+        Ok(())
     }
 
     /// What it has come to so far.
@@ -219,6 +264,7 @@ impl Run {
         mut hear: impl FnMut(Event<'_>),
     ) -> Result<(), RunError> {
         let evidence = self.directory.join("evidence");
+        self.drop_halves()?;
         let mut turns = self.turns_left();
         let mut estimate = self.estimate();
         while !turns.is_empty() {
@@ -229,7 +275,7 @@ impl Run {
             progress.total += 1;
             hear(Event::Started { cell: &cell.key, round: turn.round, progress });
             let started = Instant::now();
-            let outcome = self.sample(&cell, turn, cancel, &evidence)?;
+            let (outcome, left) = self.sample(&cell, turn, cancel)?;
             estimate.learn(Duration::from_secs_f64(cell.duration_s), started.elapsed());
             let fault = outcome.fault(&cell);
             if fault.is_some() {
@@ -239,6 +285,10 @@ impl Run {
             let sample = Sample { cell: cell.key.clone(), round, at, outcome };
             self.log.sample(&sample)?;
             self.state.samples.push(sample);
+            if let Some(left) = left {
+                let path = evidence_path(&evidence, turn.cell, round);
+                left.write(&path).map_err(|source| RunError::Write { path, source })?;
+            }
             let progress = self.progress_at(done + 1, &turns, &estimate);
             if let Some(Sample { outcome, .. }) = self.state.samples.last() {
                 let fault = fault.as_ref();
@@ -253,8 +303,7 @@ impl Run {
         cell: &Cell,
         turn: Turn,
         cancel: &Cancel,
-        evidence: &Path,
-    ) -> Result<Outcome, RunError> {
+    ) -> Result<(Outcome, Option<Evidence>), RunError> {
         if cancel.is_cancelled() {
             return Err(RunError::Interrupted);
         }
@@ -264,13 +313,16 @@ impl Run {
         let attempt =
             Attempt::new(cell, &begun.matrix.policy, &begun.base, number).map_err(runner)?;
         self.log.started(&cell.key, turn.round, attempt.directory())?;
-        if let Some(changed) = self.programs.changed() {
-            let program = changed.display().to_string();
-            return Ok(Outcome::Failed(Fault::ProgramChanged { program }));
+        let program_changed = || {
+            let program = self.programs.changed()?.display().to_string();
+            Some(Outcome::Failed(Fault::ProgramChanged { program }))
+        };
+        if let Some(failed) = program_changed() {
+            return Ok((failed, None));
         }
-        let evidence = evidence_path(evidence, turn.cell, turn.round);
-        let outcome = attempt.measure(cancel, &evidence).map_err(runner)?;
-        outcome.ok_or(RunError::Interrupted)
+        let measured = attempt.measure(cancel).map_err(runner)?;
+        let (outcome, evidence) = measured.ok_or(RunError::Interrupted)?;
+        Ok((program_changed().unwrap_or(outcome), evidence))
     }
 
     /// Measures each row that failed, is unstable or was disturbed once more, alone, and puts both
@@ -288,6 +340,7 @@ impl Run {
         mut hear: impl FnMut(Event<'_>),
     ) -> Result<Vec<Diagnosis>, RunError> {
         let directory = self.directory.join("diagnosis");
+        let under_way = self.diagnosis_under_way();
         let problems = assess(&self.state).problems;
         let suspect: Vec<(usize, &Cell)> = { self.cells.iter().enumerate() }
             .filter(|(_, cell)| {
@@ -313,9 +366,17 @@ impl Run {
                 let runner = |source| RunError::Runner { cell: cell.key.clone(), source };
                 let started = Instant::now();
                 let attempt = Attempt::new(cell, &begun.matrix.policy, &begun.base, index);
-                let evidence = evidence_path(&directory, index, round);
-                let outcome = attempt.and_then(|attempt| attempt.measure(cancel, &evidence));
-                let outcome = outcome.map_err(runner)?.ok_or(RunError::Interrupted)?;
+                let attempt = attempt.map_err(runner)?;
+                let left = attempt.directory().as_os_str().as_bytes();
+                let named =
+                    fs::create_dir_all(&directory).and_then(|()| fs::write(&under_way, left));
+                named.map_err(|source| RunError::Write { path: under_way.clone(), source })?;
+                let measured = attempt.measure(cancel).map_err(runner)?;
+                let (outcome, left) = measured.ok_or(RunError::Interrupted)?;
+                if let Some(left) = left {
+                    let path = evidence_path(&directory, index, round);
+                    left.write(&path).map_err(|source| RunError::Write { path, source })?;
+                }
                 estimate.learn(nominal, started.elapsed());
                 done += 1;
                 let fault = outcome.fault(cell);
@@ -324,13 +385,12 @@ impl Run {
                 hear(Event::Ended { cell: key, round, outcome: &outcome, fault, progress });
                 again.push(outcome);
             }
-            let first = self.state.samples.iter().filter(|sample| sample.cell == cell.key);
-            let first: Vec<Outcome> = first.map(|sample| sample.outcome.clone()).collect();
-            let problems = problems.iter().filter(|problem| problem.cell() == Some(&cell.key));
-            let problems = problems.cloned().collect();
-            diagnoses.push(Diagnosis::new(cell, problems, &first, &again));
+            diagnoses.push(Diagnosis::new(cell, &self.state, &again));
         }
         if !diagnoses.is_empty() {
+            let _ = fs::remove_file(under_way);
+            // It stays when there is evidence in it.
+            let _ = fs::remove_dir(directory);
             for (name, text) in [
                 ("diagnosis.md", diagnosis::markdown(&diagnoses)),
                 ("diagnosis.json", diagnosis::json(&diagnoses)),
@@ -340,6 +400,25 @@ impl Run {
             }
         }
         Ok(diagnoses)
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Removes what is left of a sample, if it is what a runner of this user makes where it makes it now.
+/// Whatever else a file of a run names is not touched.
+fn remove_left(directory: &Path) {
+    let name = directory.file_name().unwrap_or_default().as_bytes();
+    let is_ours =
+        |facts: fs::Metadata| facts.is_dir() && facts.uid() == rustix::process::geteuid().as_raw();
+    if directory.parent() == Some(&std::env::temp_dir())
+        && name.starts_with(DIRECTORY_PREFIX.as_bytes())
+        && directory.symlink_metadata().is_ok_and(is_ours)
+    {
+        // What cannot be removed is no reason not to measure.
+        let _ = fs::remove_dir_all(directory);
     }
 }
 
@@ -363,4 +442,69 @@ fn check_cpus(matrix: &Matrix) -> Result<(), RunError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::MATRIX;
+
+    #[test]
+    fn only_what_a_runner_has_left_is_removed_and_only_when_the_run_goes_on() {
+        let place = tempfile::tempdir().unwrap();
+        let (program, directory) = (place.path().join("program"), place.path().join("run"));
+        fs::create_dir(place.path().join("out")).unwrap();
+        for program in [&program, &place.path().join("out/rust"), &place.path().join("out/c")] {
+            fs::write(program, "one").unwrap();
+        }
+        let matrix = Matrix::parse(MATRIX).unwrap();
+        let run = Run::create(&directory, matrix, place.path(), Selection::default(), 1);
+        let mut run = run.unwrap();
+        let temporary = || tempfile::Builder::new().prefix(DIRECTORY_PREFIX).tempdir().unwrap();
+        let (left, of_diagnosis, target) = (temporary(), temporary(), temporary());
+        let elsewhere = place.path().join("bj-elsewhere");
+        let other_name = tempfile::Builder::new().prefix("precious-").tempdir().unwrap();
+        let inside = target.path().join("bj-inside");
+        let up = target.path().join("..").join(target.path().file_name().unwrap());
+        for directory in [&elsewhere, &inside] {
+            fs::create_dir(directory).unwrap();
+        }
+        let link = std::env::temp_dir().join(format!("bj-link-{}", std::process::id()));
+        std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+        let kept = [&elsewhere, other_name.path(), &inside, &up, &link].map(Path::to_owned);
+        let key = run.cells[0].key.clone();
+        for path in [left.path()].into_iter().chain(kept.iter().map(PathBuf::as_path)) {
+            run.log.started(&key, 0, path).unwrap();
+        }
+        fs::create_dir(directory.join("diagnosis")).unwrap();
+        let named = of_diagnosis.path().as_os_str().as_bytes();
+        fs::write(run.diagnosis_under_way(), named).unwrap();
+        drop(run);
+
+        let client = place.path().join("out/c");
+        fs::rename(&client, &program).unwrap();
+        Run::resume(&directory).unwrap_err();
+        assert!(left.path().exists() && of_diagnosis.path().exists(), "the run does not go on");
+        fs::rename(&program, &client).unwrap();
+        let run = Run::resume(&directory).unwrap();
+        assert!(!left.path().exists() && !of_diagnosis.path().exists());
+        assert!(!run.diagnosis_under_way().exists());
+        let gone: Vec<&PathBuf> =
+            kept.iter().filter(|path| path.symlink_metadata().is_err()).collect();
+        fs::remove_file(link).unwrap();
+        assert!(gone.is_empty(), "{gone:?}");
+    }
+
+    #[test]
+    fn paths_that_are_no_text_are_refused_before_anything_is_written() {
+        let place = tempfile::tempdir().unwrap();
+        let odd = place.path().join(OsStr::from_bytes(b"caf\xe9"));
+        for (directory, base) in [(odd.as_path(), place.path()), (&place.path().join("run"), &odd)]
+        {
+            let matrix = Matrix::parse(MATRIX).unwrap();
+            let error = Run::create(directory, matrix, base, Selection::default(), 1).unwrap_err();
+            assert!(error.to_string().contains("the path is not UTF-8"), "{error}");
+            assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+        }
+    }
 }

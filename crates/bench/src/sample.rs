@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
 use tempfile::TempDir;
 
 use crate::cancel::Cancel;
@@ -14,11 +16,15 @@ use crate::cpu::{MachineCpu, has_other_processes, process_cpu_ns};
 use crate::fault::Fault;
 use crate::matrix::words_of_run;
 use crate::measurement::Measurement;
+use crate::orphan::{adopt, children, end_orphans, orphans};
 use crate::policy::Policy;
 use crate::process::{Interrupted, Process, Role, is_good_end, wait_for_news};
 use crate::program::resolve;
 use crate::protocol::{ClientReport, READY_LINE};
 use crate::state::Outcome;
+
+/// What the names of samples' directories begin with.
+pub(crate) const DIRECTORY_PREFIX: &str = "bj-";
 
 /// A sample that is to be measured, in a directory of its own that is gone afterwards.
 #[derive(Debug)]
@@ -59,6 +65,11 @@ impl From<io::Error> for Stop {
 /// How often it is looked for files that must be there once a server is ready.
 const FILE_LOOK: Duration = Duration::from_millis(5);
 
+/// How often it is looked for processes that work for others while a client measures.
+const CHILDREN_LOOK: Duration = Duration::from_millis(100);
+/// CPU time from which on a process counts as one that works, as it would in the kernel's ticks.
+const WORK_NS: u64 = 10_000_000;
+
 impl<'a> Attempt<'a> {
     /// Prepares the sample `number` of a run.
     pub(crate) fn new(
@@ -68,7 +79,7 @@ impl<'a> Attempt<'a> {
         number: usize,
     ) -> io::Result<Self> {
         // Socket addresses have 108 bytes, so the directory is where names are short.
-        let directory = tempfile::Builder::new().prefix("bj-").tempdir()?;
+        let directory = tempfile::Builder::new().prefix(DIRECTORY_PREFIX).tempdir()?;
         let name = directory.path().file_name().unwrap_or_default().to_string_lossy();
         // Shared memory has names that are the whole machine's.
         let service = format!("{name}-{number}");
@@ -81,20 +92,28 @@ impl<'a> Attempt<'a> {
         self.directory.path()
     }
 
-    /// Measures. `None` when it was called off. What processes wrote is left in `evidence` when the
-    /// sample failed.
-    pub(crate) fn measure(self, cancel: &Cancel, evidence: &Path) -> io::Result<Option<Outcome>> {
+    /// Measures. `None` when it was called off. A failed sample comes with its evidence.
+    pub(crate) fn measure(
+        self,
+        cancel: &Cancel,
+    ) -> io::Result<Option<(Outcome, Option<Evidence>)>> {
+        adopt()?;
         let mut pair = Pair { server: None, client: None };
-        let outcome = match self.run(&mut pair, cancel) {
+        let outcome = self.run(&mut pair, cancel);
+        pair.finish();
+        // Those that a failure or an interruption has left, too.
+        for role in [Role::Client, Role::Server] {
+            end_orphans(&self.mark(role))?;
+        }
+        let outcome = match outcome {
             Ok(measurement) => Outcome::Measured(measurement),
             Err(Stop::Fault(fault)) => Outcome::Failed(fault),
             Err(Stop::Interrupted) => return Ok(None),
             Err(Stop::Io(error)) => return Err(error),
         };
-        if let Some(fault) = outcome.fault(self.cell) {
-            self.keep(pair, &fault, evidence)?;
-        }
-        Ok(Some(outcome))
+        let fault = outcome.fault(self.cell);
+        let evidence = fault.map(|fault| self.evidence(pair, &fault)).transpose()?;
+        Ok(Some((outcome, evidence)))
     }
 
     fn run(&self, pair: &mut Pair, cancel: &Cancel) -> Result<Measurement, Stop> {
@@ -116,6 +135,10 @@ impl<'a> Attempt<'a> {
         let report = self.end_client(pair)?;
         self.end_server(pair, cancel)?;
         let wall_ns = u64::try_from(lived.as_nanos()).unwrap_or(u64::MAX);
+        let (elapsed_ns, overhead_s) = (report.elapsed_ns, self.policy.client_overhead_s);
+        if wall_ns.saturating_sub(elapsed_ns) as f64 > overhead_s * 1e9 {
+            return Err(Fault::Overhead { elapsed_ns, wall_ns, overhead_s }.into());
+        }
         let used_ns = client_cpu_ns.saturating_add(server_cpu_ns.unwrap_or(0));
         Ok(Measurement {
             operations: report.operations,
@@ -142,9 +165,14 @@ impl<'a> Attempt<'a> {
             Role::Client => &self.policy.client_cpus,
             Role::Server => &self.policy.server_cpus,
         };
-        let started = Process::start(command, self.base, cpus.as_ref());
+        let started = Process::start(command, self.base, cpus.as_ref(), &self.mark(role));
         let cannot = |error| Fault::Start { role, problem: format!("{}: {error}", command[0]) };
         Ok(started.map_err(cannot)?)
+    }
+
+    /// What tells orphans of one of its processes from those of others.
+    fn mark(&self, role: Role) -> String {
+        format!("{}/{role}", self.directory.path().display())
     }
 
     fn wait_until_ready(&self, server: &mut Process, cancel: &Cancel) -> Result<(), Stop> {
@@ -189,27 +217,33 @@ impl<'a> Attempt<'a> {
     fn wait_for_client(&self, pair: &mut Pair, cancel: &Cancel) -> Result<(Duration, u64), Stop> {
         let seconds = self.cell.duration_s + self.policy.client_grace_s;
         let deadline = Instant::now() + Duration::from_secs_f64(seconds);
+        let mut look = Instant::now() + CHILDREN_LOOK;
         loop {
             let mut both: Vec<&mut Process> =
                 [pair.client.as_mut(), pair.server.as_mut()].into_iter().flatten().collect();
-            wait_for_news(&mut both, cancel, deadline)??;
+            wait_for_news(&mut both, cancel, deadline.min(look))??;
             if let Some(server) = &mut pair.server {
                 died(server)?;
             }
             if let Some(end) = pair.client.as_ref().and_then(Process::end) {
                 return Ok((end.lived, end.cpu_ns));
             }
-            if Instant::now() >= deadline {
+            let now = Instant::now();
+            if now >= deadline {
                 return Err(Fault::ClientTimeout { seconds }.into());
+            }
+            if now >= look {
+                look = now + CHILDREN_LOOK;
+                pair.works_alone()?;
             }
         }
     }
 
     fn end_client(&self, pair: &mut Pair) -> Result<ClientReport, Stop> {
-        for (role, process) in [(Role::Client, &pair.client), (Role::Server, &pair.server)] {
-            if let Some(process) = process
-                && has_other_processes(process.pid())?
-            {
+        let known: Vec<Pid> = pair.processes().map(|(_, process)| process.pid()).collect();
+        for (role, process) in pair.processes() {
+            let others = has_other_processes(process.pid())?;
+            if others || !orphans(&self.mark(role), &known)?.is_empty() {
                 return Err(Fault::OtherProcesses { role }.into());
             }
         }
@@ -242,19 +276,34 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// Keeps what there is to be known about a failure.
-    fn keep(&self, pair: Pair, fault: &Fault, evidence: &Path) -> io::Result<()> {
-        fs::create_dir_all(evidence)?;
+    /// What there is to be known about a failure.
+    fn evidence(&self, pair: Pair, fault: &Fault) -> io::Result<Evidence> {
         let mut about = format!("{}\n{fault}\n", self.cell.key);
-        let write = |name: String, bytes: &[u8]| fs::write(evidence.join(name), bytes);
+        let mut files = Vec::new();
         for (role, process) in [(Role::Client, pair.client), (Role::Server, pair.server)] {
             let Some(mut process) = process else { continue };
             let status = process.finish()?;
             about.push_str(&format!("{role}: {status}\n"));
-            write(format!("{role}.stdout"), &process.stdout.bytes)?;
-            write(format!("{role}.stderr"), &process.stderr.bytes)?;
+            files.push((format!("{role}.stdout"), mem::take(&mut process.stdout.bytes)));
+            files.push((format!("{role}.stderr"), mem::take(&mut process.stderr.bytes)));
         }
-        write(String::from("fault.txt"), about.as_bytes())
+        files.push((String::from("fault.txt"), about.into_bytes()));
+        Ok(Evidence { files })
+    }
+}
+
+/// What the processes of a failed sample have left to say. It is written once the failure is on record:
+/// a full disk must not make it unhappened.
+#[derive(Debug)]
+pub(crate) struct Evidence {
+    files: Vec<(String, Vec<u8>)>,
+}
+
+impl Evidence {
+    /// Writes it into a directory, which is made.
+    pub(crate) fn write(&self, directory: &Path) -> io::Result<()> {
+        fs::create_dir_all(directory)?;
+        self.files.iter().try_for_each(|(name, bytes)| fs::write(directory.join(name), bytes))
     }
 }
 
@@ -265,6 +314,34 @@ struct Pair {
 }
 
 impl Pair {
+    fn processes(&self) -> impl Iterator<Item = (Role, &Process)> {
+        let client = self.client.iter().map(|client| (Role::Client, client));
+        client.chain(self.server.iter().map(|server| (Role::Server, server)))
+    }
+
+    /// Fails when a process has others that work for it. They may leave no trace in the end.
+    fn works_alone(&self) -> Result<(), Stop> {
+        for (role, process) in self.processes() {
+            let mut family = children(process.pid())?;
+            while let Some(child) = family.pop() {
+                // One that has just ended has no time and no children.
+                if process_cpu_ns(child).unwrap_or(0) >= WORK_NS {
+                    return Err(Fault::OtherProcesses { role }.into());
+                }
+                family.extend(children(child).unwrap_or_default());
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends what is still running. The statuses stay.
+    fn finish(&mut self) {
+        for process in [&mut self.client, &mut self.server].into_iter().flatten() {
+            // A status that cannot be had is asked for again, where it is needed.
+            let _ = process.finish();
+        }
+    }
+
     fn server_cpu_ns(&self) -> io::Result<Option<u64>> {
         self.server.as_ref().map(|server| process_cpu_ns(server.pid())).transpose()
     }

@@ -8,7 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use belljar_bench::{
-    Cancel, Event, Fault, Matrix, Outcome, Problem, Run, RunError, Selection, State, assess, judge,
+    Cancel, Event, Fault, Matrix, Outcome, Problem, Run, RunError, Sample, Selection, State,
+    assess, judge,
 };
 
 /// A client that asks twice, measures for a hundredth of a second, and reports in braces that survive
@@ -28,7 +29,8 @@ impl Place {
         self.0.path().join("run")
     }
 
-    /// A matrix whose client and server are scripts. Each writes its id into a file first.
+    /// A matrix whose client and server are scripts. Each writes its id into a file first. It has two
+    /// builds if the client says which.
     fn matrix(&self, client: &str, server: &str, policy: &str) -> Matrix {
         let mut policy = policy.to_owned();
         for (name, value) in [
@@ -36,6 +38,7 @@ impl Place {
             ("settle_ms", "0"),
             ("ready_timeout_s", "60"),
             ("client_grace_s", "60"),
+            ("client_overhead_s", "60"),
             ("stop_timeout_s", "60"),
             ("foreign_cpus_max", "1e6"),
         ] {
@@ -43,10 +46,12 @@ impl Place {
                 policy.push_str(&format!("\n{name} = {value}"));
             }
         }
+        let is_built = client.contains("{build}");
+        let builds = if is_built { "[builds]\nbase = \"x\"\nnew = \"x\"\n" } else { "" };
         let text = format!(
-            "title = \"Scripts\"\n[policy]\n{policy}\n[axes]\npayload = [\"8\", \"64\"]\n[[family]]\n\
+            "title = \"Scripts\"\n[policy]\n{policy}\n{builds}[axes]\npayload = [\"8\", \"64\"]\n[[family]]\n\
              name = \"ping\"\naxes = [\"payload\"]\n\
-             client = [\"sh\", \"-c\", '''echo $$ >> pids; {client}''']\n\
+             client = [\"sh\", \"-c\", '''echo $$ >> pids; {client}''', \"client\", \"{{payload}}\", \"{{duration_s}}\"]\n\
              server = [\"sh\", \"-c\", '''echo $$ >> pids; {server}''']\n"
         );
         Matrix::parse(&text).unwrap()
@@ -93,9 +98,8 @@ fn run(run: &mut Run) {
 #[test]
 fn a_good_run_is_published() {
     let place = Place::new();
-    let matrix = place.matrix(CLIENT, SERVER, "samples = 6");
-    let builds = ["base", "new"].map(|name| (name.to_owned(), String::from("x")));
-    let mut good = place.create(matrix.with_builds(builds).unwrap());
+    let client = format!(": {{build}}; {CLIENT}");
+    let mut good = place.create(place.matrix(&client, SERVER, "samples = 6"));
     let mut heard = Vec::new();
     good.execute(&Cancel::new().unwrap(), |event| match event {
         Event::Started { cell, round, progress } => {
@@ -151,6 +155,21 @@ fn whoever_misbehaves_fails_the_row_and_nothing_is_left() {
             "mkfifo {run_dir}/ask; sleep 1000 & echo $! >> pids; echo READY; while :; do read x < {run_dir}/ask; done",
             "",
         ),
+        (
+            "other_processes",
+            &format!("setsid -f sh -c 'echo $$ >> pids; exec sleep 1000'; {CLIENT}"),
+            SERVER,
+            "",
+        ),
+        (
+            "other_processes",
+            // Nobody waits for its child, so that no trace of its time is left.
+            r#"exec perl -e '$SIG{{CHLD}} = "IGNORE"; sleep 1000 if fork; 1 while 1'"#,
+            SERVER,
+            "",
+        ),
+        ("impossible", &CLIENT.replace("500", "18446744073709551615"), SERVER, ""),
+        ("overhead", &format!("sleep 0.4; {CLIENT}"), SERVER, "client_overhead_s = 0.2"),
         ("client_timeout", "exec sleep 1000", SERVER, "client_grace_s = 0.2"),
         ("client_timeout", "exec yes", SERVER, "client_grace_s = 0.2"),
         ("client_timeout", "exec yes >&2", SERVER, "client_grace_s = 0.2"),
@@ -180,6 +199,25 @@ fn whoever_misbehaves_fails_the_row_and_nothing_is_left() {
         }
         place.assert_clean();
     }
+}
+
+/// What cannot be kept of a failure does not make it unhappened.
+#[test]
+fn a_failure_without_evidence_is_a_failure() {
+    let place = Place::new();
+    let first = "test -e failed && exec false; touch failed; exit 3";
+    let mut bad = place.create(place.matrix(first, SERVER, ""));
+    fs::write(place.run().join("evidence"), "in the way").unwrap();
+    let error = bad.execute(&Cancel::new().unwrap(), |_| ()).unwrap_err();
+    assert!(error.to_string().contains("evidence/"), "{error}");
+    drop(bad);
+    fs::remove_file(place.run().join("evidence")).unwrap();
+    let mut again = Run::resume(&place.run()).unwrap();
+    run(&mut again);
+    let failed = assess(again.state()).problems;
+    let kinds: Vec<_> = failed.iter().map(ToString::to_string).collect();
+    assert_eq!(kinds.len(), 2, "{kinds:?}");
+    assert!(kinds.iter().any(|kind| kind.contains("exit status: 3")), "{kinds:?}");
 }
 
 #[test]
@@ -260,7 +298,8 @@ fn a_program_that_changes_ends_the_run() {
     };
     write("one");
     let mut matrix = serde_json::to_value(place.matrix("", "", "")).unwrap();
-    matrix["family"][0]["client"] = serde_json::json!(["sh", "client.sh"]);
+    matrix["family"][0]["client"] =
+        serde_json::json!(["sh", "client.sh", "{payload}", "{duration_s}"]);
     matrix["family"][0].as_object_mut().unwrap().remove("server");
     let matrix: Matrix = serde_json::from_value(matrix).unwrap();
     let mut changing = place.create(matrix);
@@ -329,7 +368,7 @@ fn what_cannot_be_run_is_said_before_anything_runs() {
         error.unwrap_err().to_string()
     };
     let mut matrix = serde_json::to_value(place.matrix(CLIENT, SERVER, "")).unwrap();
-    matrix["family"][0]["client"] = serde_json::json!(["bin/nothing"]);
+    matrix["family"][0]["client"] = serde_json::json!(["bin/nothing", "{payload}", "{duration_s}"]);
     let error = create(serde_json::from_value(matrix).unwrap());
     assert!(error.contains("bin/nothing; build it first"), "{error}");
     let error = create(place.matrix(CLIENT, SERVER, "client_cpus = \"1000\""));
@@ -349,4 +388,132 @@ fn processes_run_where_they_are_put() {
     assert_eq!(fs::read_to_string(place.0.path().join("client.cpus")).unwrap(), "0\n");
     let outcome = &pinned.state().samples[0].outcome;
     assert!(matches!(outcome, Outcome::Measured(_)), "{outcome:?}");
+}
+
+/// A script that hangs when it is the client number `number`, for whoever calls it off.
+fn hangs_as(number: usize, client: &str) -> String {
+    format!(
+        "echo x >> count; n=0; while read x; do n=$((n+1)); done < count; \
+         [ $n -eq {number} ] && exec sleep 1000; {client}"
+    )
+}
+
+/// Measures until the client number `number` is there, and calls it off.
+fn interrupt_at(place: &Place, run: &mut Run, number: usize) {
+    let cancel = Cancel::new().unwrap();
+    let (press, count) = (cancel.clone(), place.0.path().join("count"));
+    let (done, is_done) = mpsc::channel::<()>();
+    let presser = thread::spawn(move || {
+        while fs::read_to_string(&count).unwrap_or_default().lines().count() < number {
+            if is_done.recv_timeout(Duration::from_millis(5)).is_ok() {
+                return;
+            }
+        }
+        press.cancel();
+    });
+    let ended = run.execute(&cancel, |_| ());
+    done.send(()).ok();
+    presser.join().unwrap();
+    assert!(matches!(ended, Err(RunError::Interrupted)), "{ended:?}");
+    place.assert_clean();
+}
+
+#[test]
+fn of_an_interrupted_pair_both_halves_are_measured_again() {
+    let place = Place::new();
+    let client = hangs_as(4, &format!(": {{build}}; {CLIENT}"));
+    let mut first = place.create(place.matrix(&client, SERVER, ""));
+    interrupt_at(&place, &mut first, 4);
+    let measured = |sample: &Sample| matches!(sample.outcome, Outcome::Measured(_));
+    let samples = &first.state().samples;
+    assert!(samples.len() == 3 && samples.iter().all(measured), "{samples:?}");
+    let pair = first.state().samples[..2].to_vec();
+    drop(first);
+    let second = Run::resume(&place.run()).unwrap();
+    assert_eq!((second.progress().done, second.progress().total), (2, 20));
+    drop(second);
+    let mut third = Run::resume(&place.run()).unwrap();
+    assert_eq!((third.progress().done, third.state().interrupted), (2, 2));
+    run(&mut third);
+    let state = State::read(&place.run()).unwrap();
+    assert_eq!((&state, &state.samples[..2]), (third.state(), &pair[..]));
+    for pair in state.samples.chunks(2) {
+        let row = |half: usize| pair[half].cell.to_string().replace("build=base", "build=new");
+        assert_eq!((row(0), pair[0].round), (row(1), pair[1].round));
+    }
+    assert_eq!(judge(&state).unwrap().rows.len(), 4);
+    place.assert_clean();
+}
+
+#[test]
+fn a_half_that_failed_is_not_measured_again() {
+    let place = Place::new();
+    let client = hangs_as(4, &format!("[ $n -eq 3 ] && exit 7; : {{build}}; {CLIENT}"));
+    let mut first = place.create(place.matrix(&client, SERVER, ""));
+    interrupt_at(&place, &mut first, 4);
+    let failed = first.state().samples[2].clone();
+    drop(first);
+    let mut second = Run::resume(&place.run()).unwrap();
+    assert_eq!((second.state().samples.len(), second.state().interrupted), (3, 1));
+    run(&mut second);
+    assert_eq!(second.state().samples[2], failed);
+    let problems = assess(second.state()).problems;
+    assert!(matches!(&problems[..], [Problem::Failed { cell, .. }] if *cell == failed.cell));
+}
+
+#[test]
+fn a_program_that_changes_during_the_last_sample_is_noticed() {
+    let place = Place::new();
+    // The last of ten clients appends to its own script.
+    let client = &CLIENT[CLIENT.find("sleep").unwrap()..];
+    let client = client.replace("{{", "{").replace("}}", "}");
+    let script = format!(
+        "echo x >> count; n=0; while read x; do n=$((n+1)); done < count\n{client}\n\
+         [ $n -ne 10 ] || echo >> client.sh\n"
+    );
+    fs::write(place.0.path().join("client.sh"), script).unwrap();
+    let mut matrix = serde_json::to_value(place.matrix("", "", "")).unwrap();
+    let client = ["sh", "client.sh", "{payload}", "{duration_s}"];
+    matrix["family"][0]["client"] = serde_json::json!(client);
+    matrix["family"][0].as_object_mut().unwrap().remove("server");
+    let mut changing = place.create(serde_json::from_value(matrix).unwrap());
+    run(&mut changing);
+    assert_eq!(changing.state().samples.len(), 10);
+    let fault = |sample: &Sample| match &sample.outcome {
+        Outcome::Measured(_) => None,
+        Outcome::Failed(fault) => Some(kind(fault)),
+    };
+    let faults: Vec<String> = changing.state().samples.iter().filter_map(fault).collect();
+    assert_eq!(faults, ["program_changed"]);
+    assert_eq!(fault(&changing.state().samples[9]), Some(String::from("program_changed")));
+}
+
+#[test]
+fn a_run_begins_only_where_nothing_is_written_over() {
+    let place = Place::new();
+    let theirs = place.run().join("report").join("results.csv");
+    fs::create_dir_all(theirs.parent().unwrap()).unwrap();
+    fs::write(&theirs, "theirs").unwrap();
+    let matrix = place.matrix(CLIENT, SERVER, "");
+    let refused = Run::create(&place.run(), matrix, place.0.path(), Selection::default(), 1);
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("run/report is there already and no run wrote it"), "{refused}");
+    assert_eq!(fs::read_to_string(theirs).unwrap(), "theirs");
+    assert_eq!(fs::read_dir(place.run()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_diagnosis_names_the_directory_of_its_sample_while_it_is_measured() {
+    let place = Place::new();
+    // Those of the run fail; each of the diagnosis writes down what it sees of itself.
+    let client = "[ -e run/diagnosis/under-way ] || exit 7; cat run/diagnosis/under-way >> seen; \
+                  echo >> seen; echo {run_dir} >> expected; exit 8";
+    let mut bad = place.create(place.matrix(client, SERVER, ""));
+    run(&mut bad);
+    let diagnoses = bad.diagnose(&Cancel::new().unwrap(), |_| ()).unwrap();
+    assert_eq!(diagnoses.len(), 2);
+    let read = |name: &str| fs::read_to_string(place.0.path().join(name)).unwrap();
+    assert_eq!((read("seen"), read("seen").lines().count()), (read("expected"), 10));
+    assert!(!place.run().join("diagnosis/under-way").exists());
+    place.assert_clean();
 }

@@ -11,7 +11,7 @@ Exit codes:
     0  fine: all tests passed or were skipped; the replay was identical
     1  an internal failure that nobody expected
     2  wrong usage
-    3  set-up is missing: no QEMU, no kernel, no place for caches (see `cargo belljar doctor`)
+    3  set-up is missing: no QEMU, no kernel, no place for caches or runs (see `cargo belljar doctor`)
     4  no test matched
     5  a replay differs from its record
     6  a benchmark is published, and misses a limit
@@ -338,7 +338,8 @@ pub(crate) struct BenchMatrixArgs {
     /// with the first, pair by pair. A relative path is looked up from here.
     #[arg(long, value_name = "NAME=PATH", value_parser = assignment)]
     pub(crate) build: Vec<(String, String)>,
-    /// Measure only rows with this label, as `rate=max`; what is not whole is not published.
+    /// Measure only rows with this label, as `rate=max`, and with each label when given several times;
+    /// what is not whole is not published.
     #[arg(long, value_name = "LABEL=VALUE", value_parser = assignment)]
     pub(crate) only: Vec<(String, String)>,
 }

@@ -3,14 +3,16 @@
 use crate::args::{BenchCommand, BenchMatrixArgs, BenchRunArgs, BenchViewArgs};
 use crate::failure::{Exit, Failure};
 use crate::interrupt;
-use crate::output::{Style, count, data, is_smart_terminal, json, say};
+use crate::output::{Style, count, data, is_smart_terminal, json, plain, say};
 use crate::progress::shorten;
 use anyhow::Context;
 use belljar_bench::{
-    Cancel, Event, Matrix, MatrixError, Progress, Results, Run, RunError, State, StateError,
-    assess, judge, withdraw,
+    Cancel, Event, Matrix, MatrixError, Note, Progress, PublishError, Results, Run, RunError,
+    Selection, State, StateError, assess, judge, withdraw,
 };
 use serde_json::{Value, json as object};
+use std::error::Error;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -20,7 +22,7 @@ pub(crate) fn bench(command: &BenchCommand, style: Style) -> anyhow::Result<Exit
     match command {
         BenchCommand::Run(args) => run(args, style),
         BenchCommand::Resume { directory, view } => {
-            let run = Run::resume(directory).map_err(run_failure)?;
+            let run = Run::resume(directory).map_err(|error| resume_failure(error, directory))?;
             measure(run, directory, view, style)
         }
         BenchCommand::Report { directory, json } => report(directory, *json, style),
@@ -30,16 +32,27 @@ pub(crate) fn bench(command: &BenchCommand, style: Style) -> anyhow::Result<Exit
 
 /// The matrix with the builds of the command line.
 fn matrix(args: &BenchMatrixArgs) -> anyhow::Result<Matrix> {
-    let matrix = Matrix::read(&args.matrix).map_err(|error| matrix_failure(error, args))?;
     if args.build.is_empty() {
-        return Ok(matrix);
+        return Matrix::read(&args.matrix).map_err(|error| matrix_failure(error, args));
     }
     let here = std::env::current_dir().context("cannot tell the working directory")?;
     let builds = args.build.iter().map(|(name, path)| {
         let path = here.join(path);
         (name.clone(), path.to_string_lossy().into_owned())
     });
-    matrix.with_builds(builds).map_err(|error| matrix_failure(error, args))
+    let matrix = Matrix::read_with_builds(&args.matrix, builds);
+    matrix.map_err(|error| matrix_failure(error, args))
+}
+
+/// The labels of the command line.
+fn selection(args: &BenchMatrixArgs) -> anyhow::Result<Selection> {
+    let selection: Selection = args.only.iter().cloned().collect();
+    if let [.., (name, _)] = &args.only[selection.0.len()..] {
+        let message = format!("`--only` cannot ask for rows with two values of a label (`{name}`)");
+        let hint = "give each label once; leave the label out to measure all of its values";
+        return Err(Failure::new(Exit::Usage, message).hint(hint).into());
+    }
+    Ok(selection)
 }
 
 fn matrix_failure(error: MatrixError, args: &BenchMatrixArgs) -> anyhow::Error {
@@ -57,31 +70,92 @@ fn run_failure(error: RunError) -> anyhow::Error {
         RunError::State(StateError::Missing(_)) => {
             (Exit::Usage, "`cargo belljar bench run MATRIX` begins a run")
         }
-        RunError::State(StateError::Corrupt { .. }) => (Exit::NotPublished, ""),
-        RunError::State(StateError::Busy(_)) => (Exit::Usage, ""),
+        RunError::State(StateError::Corrupt { .. } | StateError::Format { .. }) => {
+            (Exit::NotPublished, "")
+        }
+        RunError::State(StateError::Busy(_) | StateError::Occupied(_) | StateError::NotUtf8(_)) => {
+            (Exit::Usage, "")
+        }
         RunError::Program { .. } => {
             (Exit::Setup, "relative programs are looked for from the directory of the matrix")
         }
         RunError::Changed { .. } | RunError::Cpus { .. } => (Exit::Setup, ""),
         RunError::Interrupted => (Exit::Interrupted, ""),
+        error if is_of_the_place(error) => (
+            Exit::Setup,
+            "a run needs two directories that it can write to and that have room: its own (`--out`) \
+             and one for temporary files (TMPDIR, which must be there)",
+        ),
         _ => (Exit::Internal, ""),
     };
     let failure = Failure::new(exit, "the benchmark cannot be measured").source(error);
     if hint.is_empty() { failure.into() } else { failure.hint(hint).into() }
 }
 
+/// Whether an error comes from the directories that this was given, and not from this.
+fn is_of_the_place(error: &(dyn Error + 'static)) -> bool {
+    use io::ErrorKind as Kind;
+    let of_the_place = [
+        Kind::AlreadyExists,
+        Kind::DirectoryNotEmpty,
+        Kind::NotADirectory,
+        Kind::NotFound,
+        Kind::PermissionDenied,
+        Kind::QuotaExceeded,
+        Kind::ReadOnlyFilesystem,
+        Kind::StorageFull,
+    ];
+    let mut causes =
+        anyhow::Chain::new(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| of_the_place.contains(&cause.kind()))
+}
+
+fn publish_failure(error: PublishError) -> anyhow::Error {
+    let exit = if is_of_the_place(&error) { Exit::Setup } else { Exit::Internal };
+    Failure::new(exit, "the reports cannot be put in order").source(error).into()
+}
+
+/// A run that cannot be trusted has no reports.
+fn resume_failure(error: RunError, directory: &Path) -> anyhow::Error {
+    if let RunError::State(StateError::Corrupt { .. }) = &error
+        && let Err(error) = withdraw(directory)
+    {
+        return publish_failure(error);
+    }
+    run_failure(error)
+}
+
 fn run(args: &BenchRunArgs, style: Style) -> anyhow::Result<Exit> {
     let matrix = matrix(&args.matrix)?;
     let base = args.matrix.matrix.parent().filter(|parent| !parent.as_os_str().is_empty());
     let base = base.unwrap_or(Path::new("."));
-    let directory = match &args.out {
-        Some(directory) => directory.clone(),
-        None => default_directory(&args.matrix.matrix)?,
-    };
-    let selection = args.matrix.only.iter().cloned().collect();
+    let selection = selection(&args.matrix)?;
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
-    let run = Run::create(&directory, matrix, base, selection, seed).map_err(run_failure)?;
+    let create =
+        |directory: &Path| Run::create(directory, matrix.clone(), base, selection.clone(), seed);
+    let (directory, run) = match &args.out {
+        Some(directory) => (directory.clone(), create(directory).map_err(run_failure)?),
+        None => first_free(default_directory(&args.matrix.matrix)?, create).map_err(run_failure)?,
+    };
     measure(run, &directory, &args.view, style)
+}
+
+/// Begins a run in a directory, or beside it with a number where another run is there already.
+fn first_free<R>(
+    wanted: PathBuf,
+    begin: impl Fn(&Path) -> Result<R, RunError>,
+) -> Result<(PathBuf, R), RunError> {
+    let (mut directory, mut number) = (wanted.clone(), 1);
+    loop {
+        match begin(&directory) {
+            Err(RunError::State(StateError::Exists(_) | StateError::Busy(_))) => {}
+            begun => return Ok((directory, begun?)),
+        }
+        number += 1;
+        let mut numbered = wanted.clone().into_os_string();
+        numbered.push(format!("-{number}"));
+        directory = numbered.into();
+    }
 }
 
 /// A directory for a run that nobody named: in the target directory that is next above, else here.
@@ -136,7 +210,7 @@ fn measure(
 }
 
 fn report(directory: &Path, is_json: bool, style: Style) -> anyhow::Result<Exit> {
-    let state = State::read(directory).map_err(|error| run_failure(error.into()))?;
+    let state = State::read(directory).map_err(|error| resume_failure(error.into(), directory))?;
     conclude(&state, directory, is_json, style)
 }
 
@@ -145,14 +219,14 @@ fn conclude(state: &State, directory: &Path, is_json: bool, style: Style) -> any
     match judge(state) {
         Ok(results) => published(&results, directory, is_json, style),
         Err(refusal) => {
-            withdraw(directory)?;
+            withdraw(directory).map_err(publish_failure)?;
             let assessment = assess(state);
             let is_selection = !state.begun.selection.0.is_empty();
             let is_good_selection = is_selection && assessment.problems.is_empty();
             if is_json {
                 let rows = is_selection.then_some(&assessment.rows);
                 data(object!({
-                    "event": "ended", "published": false, "run": directory,
+                    "event": "ended", "published": false, "run": directory.to_string_lossy(),
                     "problems": said(&refusal.problems), "rows": rows,
                 }))?;
             } else {
@@ -161,9 +235,12 @@ fn conclude(state: &State, directory: &Path, is_json: bool, style: Style) -> any
                 }
                 let word = format!("{:>12}", "Refused");
                 let word = if is_good_selection { style.yellow(word) } else { style.red(word) };
-                say(format_args!("{word} {refusal}"));
-                let path = shorten(directory).display();
-                say(format_args!("{:>12} {path}", "Run"));
+                let text = refusal.to_string();
+                line(word, text.lines().next().unwrap_or_default());
+                for problem in &refusal.problems {
+                    say(format_args!("  {}", plain(problem)));
+                }
+                line(format_args!("{:>12}", "Run"), shorten(directory).display());
             }
             Ok(if is_good_selection { Exit::Fine } else { Exit::NotPublished })
         }
@@ -176,16 +253,27 @@ fn published(
     is_json: bool,
     style: Style,
 ) -> anyhow::Result<Exit> {
-    let path = results.publish(directory)?;
+    let path = results.publish(directory).map_err(publish_failure)?;
     let missed: Vec<String> = results.missed().map(ToString::to_string).collect();
+    let slow: Vec<String> = { results.rows.iter() }
+        .flat_map(|row| row.notes.iter().map(move |note| (row, note)))
+        .filter(|(_, note)| matches!(note, Note::Behind { .. } | Note::CapacityBound { .. }))
+        .map(|(row, note)| format!("{}: {note}", row.key))
+        .collect();
     if is_json {
         data(object!({
-            "event": "ended", "published": true, "passed": results.is_good(), "run": directory,
-            "report": path, "missed": missed, "rows": results.rows.len(),
+            "event": "ended", "published": true, "passed": results.is_good(),
+            "run": directory.to_string_lossy(), "report": path.to_string_lossy(),
+            "missed": missed, "slower_than_their_rate": slow, "rows": results.rows.len(),
         }))?;
     } else {
-        for line in &missed {
-            say(format_args!("{} {line}", style.red(format_args!("{:>12}", "Missed"))));
+        for text in &missed {
+            line(style.red(format_args!("{:>12}", "Missed")), text);
+        }
+        if let [example, ..] = slow.as_slice() {
+            let rows = count(slow.len(), "row");
+            let text = format!("{rows} could not keep up with the declared rate, as {example}");
+            line(style.yellow(format_args!("{:>12}", "Slow")), text);
         }
         let word = format!("{:>12}", "Published");
         let word = if missed.is_empty() { style.green(word) } else { style.red(word) };
@@ -194,9 +282,9 @@ fn published(
             0 => String::new(),
             all => format!(", {} of {all} limits met", all - missed.len()),
         };
-        say(format_args!("{word} {rows}{limits}"));
+        line(word, format_args!("{rows}{limits}"));
         let page = path.join("report.html");
-        say(format_args!("{:>12} {}", "Report", shorten(&page).display()));
+        line(format_args!("{:>12}", "Report"), shorten(&page).display());
     }
     Ok(if results.is_good() { Exit::Fine } else { Exit::LimitMissed })
 }
@@ -213,7 +301,7 @@ fn said(problems: &[belljar_bench::Problem]) -> Vec<Value> {
 
 fn list(args: &BenchMatrixArgs, is_json: bool) -> anyhow::Result<Exit> {
     let matrix = matrix(args)?;
-    let selection = args.only.iter().cloned().collect();
+    let selection = selection(args)?;
     let cells = matrix.select(&selection).map_err(|error| matrix_failure(error, args))?;
     let policy = &matrix.policy;
     let each_s = policy.settle_ms as f64 / 1000.0;
@@ -256,7 +344,7 @@ impl Screen {
         self.line(word, format_args!("{}: {samples}, about {left}", begun.matrix.title));
         self.line(format_args!("{:>12}", "Run"), shorten(directory).display());
         self.event(object!({
-            "event": "begun", "run": directory, "title": begun.matrix.title, "seed": begun.seed,
+            "event": "begun", "run": directory.to_string_lossy(), "title": begun.matrix.title, "seed": begun.seed,
             "done": progress.done, "total": progress.total, "left_s": progress.left.as_secs_f64(),
         }));
     }
@@ -335,8 +423,31 @@ impl Screen {
         }
     }
 
-    fn line(&mut self, word: impl std::fmt::Display, text: impl std::fmt::Display) {
+    fn line(&mut self, word: impl Display, text: impl Display) {
         self.end_live();
-        say(format_args!("{word} {text}"));
+        line(word, text);
+    }
+}
+
+/// A line for people, whose text may come from anywhere.
+fn line(word: impl Display, text: impl Display) {
+    say(format_args!("{word} {}", plain(text)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_of_the_same_second_have_directories_of_their_own() {
+        let taken = ["one-7", "one-7-2"].map(PathBuf::from);
+        let begin = |directory: &Path| match taken.iter().any(|taken| taken == directory) {
+            true => Err(RunError::State(StateError::Exists(directory.to_owned()))),
+            false => Ok(()),
+        };
+        let begun = first_free(PathBuf::from("one-7"), begin).expect("one is free");
+        assert_eq!(begun.0, Path::new("one-7-3"));
+        let other = |_: &Path| -> Result<(), RunError> { Err(RunError::Interrupted) };
+        assert!(first_free(PathBuf::from("one-7"), other).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! How the command ends, and what it says when that is not well.
 
-use crate::output::Style;
+use crate::output::{Style, plain};
 use std::error::Error;
 use std::fmt::Write as _;
 
@@ -128,19 +128,21 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// An error for people: what was attempted, its causes, and what to do next.
 pub(crate) fn explain(error: &anyhow::Error, style: Style) -> String {
-    let mut text = format!("{} {error}\n", style.red("error:"));
+    // What is told may quote what others wrote. Lines stay lines.
+    let plain = |text: &str| text.lines().map(plain).collect::<Vec<_>>().join("\n");
+    let mut text = format!("{} {}\n", style.red("error:"), plain(&error.to_string()));
     let mut last = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
         // A transparent error says what its source says.
         if cause != last {
-            let _ = writeln!(text, "  caused by: {cause}");
+            let _ = writeln!(text, "  caused by: {}", plain(&cause));
         }
         last = cause;
     }
     let hints = error.chain().filter_map(|cause| cause.downcast_ref::<Failure>()?.hint.as_deref());
     for hint in hints {
-        let _ = writeln!(text, "\n{} {hint}", style.bold("hint:"));
+        let _ = writeln!(text, "\n{} {}", style.bold("hint:"), plain(hint));
     }
     text
 }
@@ -158,5 +160,7 @@ mod tests {
         assert_eq!(exit_of(&error), Exit::Setup);
         let text = explain(&error, Style::plain());
         assert_eq!(text, "error: cannot boot\n  caused by: no disk\n\nhint: insert one\n");
+        let text = explain(&anyhow::anyhow!("one\n\u{1b}[2Jtwo"), Style::plain());
+        assert_eq!(text, "error: one\n\\u{1b}[2Jtwo\n");
     }
 }

@@ -11,7 +11,7 @@
 //! | 0 | fine: all tests passed or were skipped; the replay was identical |
 //! | 1 | an internal failure that nobody expected |
 //! | 2 | wrong usage |
-//! | 3 | set-up is missing: no QEMU, no kernel, no place for caches |
+//! | 3 | set-up is missing: no QEMU, no kernel, no place for caches or runs |
 //! | 4 | no test matched |
 //! | 5 | a replay differs from its record |
 //! | 6 | a benchmark is published, and misses a limit |

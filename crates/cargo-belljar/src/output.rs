@@ -81,6 +81,19 @@ pub(crate) fn say(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// Text from outside as it may stand in a line on a terminal, with control characters as `\u{1b}`.
+pub(crate) fn plain(text: impl Display) -> String {
+    let text = text.to_string();
+    let mut plain = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter.is_control() && letter != '\t' {
+            true => plain.extend(letter.escape_default()),
+            false => plain.push(letter),
+        }
+    }
+    plain
+}
+
 /// Bytes for people.
 pub(crate) fn size(bytes: u64) -> String {
     const MIB: u64 = 1 << 20;

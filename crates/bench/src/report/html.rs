@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::metric::Metric;
 use crate::report::svg::escape;
-use crate::report::{SHOWN, axes_of, facts, figure_text, limit_texts, method, plot, verdict};
+use crate::report::{axes_of, facts, figure_text, limit_texts, method, plot, shown, verdict};
 use crate::results::{Comparison, LimitCheck, Results, Row};
 
 /// The report as HTML.
@@ -164,7 +164,7 @@ fn write_table(page: &mut String, rows: &[&Row]) {
         let _ = write!(page, "<th class=\"word\">{}</th>", escape(axis));
     }
     page.push_str("<th>rate</th>");
-    let shown: Vec<(Metric, &str)> = { SHOWN.into_iter() }
+    let shown: Vec<(Metric, &str)> = { shown(rows).into_iter() }
         .filter(|(metric, _)| rows.iter().any(|row| row.figure(*metric).is_some()))
         .collect();
     for (_, title) in &shown {

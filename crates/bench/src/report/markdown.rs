@@ -2,27 +2,23 @@
 
 use std::fmt::Write as _;
 
-use crate::report::{SHOWN, axes_of, facts, figure_text, limit_texts, method, verdict};
+use crate::report::{axes_of, facts, figure_text, limit_texts, method, shown, verdict};
 use crate::results::{Comparison, Results, Row};
 
 /// The report as Markdown.
 pub(super) fn markdown(results: &Results) -> String {
     let matrix = &results.matrix;
-    let mut text = format!("# {}\n\n", matrix.title);
-    if !matrix.description.is_empty() {
-        let _ = writeln!(text, "{}\n", matrix.description.trim());
-    }
+    let mut text = format!("# {}\n\n", plain(&matrix.title));
+    write_paragraph(&mut text, &matrix.description);
     let _ = writeln!(text, "**{}**\n", verdict(results));
     for (name, fact) in facts(results) {
-        let _ = writeln!(text, "- {name}: {fact}");
+        let _ = writeln!(text, "- {name}: {}", plain(&fact));
     }
     for family in &matrix.families {
         let rows: Vec<&Row> =
             results.rows.iter().filter(|row| row.key.family() == family.name).collect();
         let _ = writeln!(text, "\n## {}\n", family.name);
-        if !family.description.is_empty() {
-            let _ = writeln!(text, "{}\n", family.description.trim());
-        }
+        write_paragraph(&mut text, &family.description);
         write_rows(&mut text, &rows);
     }
     if !results.comparisons.is_empty() {
@@ -47,11 +43,36 @@ pub(super) fn markdown(results: &Results) -> String {
     text
 }
 
+/// Text from outside as it may stand in a line: it is no markup, and it does not end the line.
+fn plain(text: &str) -> String {
+    let text: Vec<&str> = text.split_whitespace().collect();
+    let text = text.join(" ");
+    let mut plain = String::from(if text.starts_with('#') { "\\" } else { "" });
+    for letter in text.chars() {
+        match letter {
+            '<' => plain.push_str("&lt;"),
+            '>' => plain.push_str("&gt;"),
+            '|' => plain.push_str("&#124;"),
+            control if control.is_control() => plain.extend(control.escape_default()),
+            other => plain.push(other),
+        }
+    }
+    plain
+}
+
+fn write_paragraph(text: &mut String, paragraph: &str) {
+    let paragraph = plain(paragraph);
+    if !paragraph.is_empty() {
+        let _ = writeln!(text, "{paragraph}\n");
+    }
+}
+
 fn write_rows(text: &mut String, rows: &[&Row]) {
     let axes = axes_of(rows.iter().copied());
+    let shown = shown(rows);
     let mut header: Vec<&str> = axes.clone();
     header.push("rate");
-    header.extend(SHOWN.map(|(_, title)| title));
+    header.extend(shown.iter().map(|(_, title)| *title));
     header.extend(["spread", "note"]);
     let _ = writeln!(text, "| {} |", header.join(" | "));
     let _ = writeln!(text, "|{}", " --- |".repeat(header.len()));
@@ -59,7 +80,7 @@ fn write_rows(text: &mut String, rows: &[&Row]) {
         let label = |name: &str| row.key.label(name).unwrap_or("-").to_owned();
         let mut line: Vec<String> = axes.iter().map(|axis| label(axis)).collect();
         line.push(label("rate"));
-        line.extend(SHOWN.map(|(metric, _)| match row.figure(metric) {
+        line.extend(shown.iter().map(|&(metric, _)| match row.figure(metric) {
             Some(value) => figure_text(metric, value),
             None => String::from("-"),
         }));
