@@ -53,8 +53,13 @@ impl Listener {
     /// Serves at an endpoint. What a dead server has left there is removed first.
     ///
     /// # Errors
-    /// [`Error::AddrInUse`] when somebody serves there; [`Error::Io`].
+    /// [`Error::AddrInUse`] when somebody serves there; [`Error::BadParameter`] for profiles of which
+    /// none is known; [`Error::Io`].
     pub fn bind(endpoint: &Endpoint, offer: &Offer) -> Result<Listener, Error> {
+        if !offer.profiles.intersects(Profiles::ALL) {
+            let (what, value) = ("a server's profiles", offer.profiles.0.into());
+            return Err(Error::BadParameter { what, value });
+        }
         let path = endpoint.socket_path();
         let failed = |error: Errno| match error {
             Errno::ADDRINUSE => Error::AddrInUse { path: path.clone() },

@@ -302,6 +302,9 @@ fn where_nobody_serves_is_told_apart() {
     assert!(matches!(connect(), Error::NotFound { .. }), "a dead one");
     let nowhere = Endpoint::new(place.directory.path().join("none"), "svc").unwrap();
     assert!(matches!(Listener::bind(&nowhere, &BASELINE), Err(Error::Io { .. })));
+    let nobodys = Offer { profiles: Profiles(0x40), ..BASELINE };
+    let error = Listener::bind(&place.endpoint, &nobodys).unwrap_err().to_string();
+    assert_eq!(error, "a server's profiles cannot be 64");
 }
 
 #[test]
