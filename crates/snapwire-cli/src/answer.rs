@@ -1,20 +1,19 @@
 //! Answers, for people and for programs.
 
 use crate::failure::Failure;
-use crate::output::{Table, line, printable};
+use crate::output::{Raw, Table, line};
 use serde::Serialize;
 use snapwire::codec::{
     AppCgroupStatus, AppItem, AppStatus, AppsResponse, CgroupItem, CgroupStatus, CgroupsResponse,
     Labels, Malformed, Orchestrator, Snapshot, SnapshotItem,
 };
-use std::collections::BTreeMap;
 
 /// A cgroup of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Cgroup {
     pub(crate) hash: u32,
-    pub(crate) name: String,
-    pub(crate) path: String,
+    pub(crate) name: Raw,
+    pub(crate) path: Raw,
     pub(crate) enabled: u32,
     pub(crate) options: u32,
 }
@@ -23,8 +22,8 @@ impl From<SnapshotItem<'_>> for Cgroup {
     fn from(item: SnapshotItem<'_>) -> Cgroup {
         Cgroup {
             hash: item.hash,
-            name: printable(item.name),
-            path: printable(item.path),
+            name: item.name.into(),
+            path: item.path.into(),
             enabled: item.enabled,
             options: item.options,
         }
@@ -56,8 +55,8 @@ impl Cgroups {
                 format!("{:08x}", cgroup.hash),
                 cgroup.enabled.to_string(),
                 format!("{:#x}", cgroup.options),
-                cgroup.name.clone(),
-                cgroup.path.clone(),
+                cgroup.name.to_string(),
+                cgroup.path.to_string(),
             ]);
         }
         table.print()?;
@@ -70,17 +69,17 @@ impl Cgroups {
 /// An answer to a path.
 #[derive(Debug, Serialize)]
 pub(crate) struct FoundCgroup {
-    path: String,
+    path: Raw,
     status: &'static str,
     orchestrator: String,
-    name: String,
-    labels: BTreeMap<String, String>,
+    name: Raw,
+    labels: Vec<(Raw, Raw)>,
 }
 
 impl From<CgroupItem<'_>> for FoundCgroup {
     fn from(item: CgroupItem<'_>) -> FoundCgroup {
         FoundCgroup {
-            path: printable(item.path),
+            path: item.path.into(),
             status: match item.status {
                 CgroupStatus::Known => "known",
                 CgroupStatus::UnknownRetryLater => "unknown-retry-later",
@@ -89,7 +88,7 @@ impl From<CgroupItem<'_>> for FoundCgroup {
                 CgroupStatus::OversizedItem => "oversized-item",
             },
             orchestrator: orchestrator(item.orchestrator),
-            name: printable(item.name),
+            name: item.name.into(),
             labels: labels(item.labels),
         }
     }
@@ -113,10 +112,10 @@ impl FoundCgroups {
         let mut table = Table::new(["PATH", "STATUS", "ORCHESTRATOR", "NAME", "LABELS"]);
         for found in &self.cgroups {
             table.push([
-                found.path.clone(),
+                found.path.to_string(),
                 found.status.into(),
                 found.orchestrator.clone(),
-                found.name.clone(),
+                found.name.to_string(),
                 joined(&found.labels),
             ]);
         }
@@ -132,12 +131,12 @@ pub(crate) struct FoundApp {
     parent: u32,
     uid: Option<u32>,
     starttime_jiffies: u64,
-    comm: String,
+    comm: Raw,
     cgroup_status: Option<&'static str>,
     orchestrator: String,
-    cgroup_path: String,
-    cgroup_name: String,
-    labels: BTreeMap<String, String>,
+    cgroup_path: Raw,
+    cgroup_name: Raw,
+    labels: Vec<(Raw, Raw)>,
 }
 
 impl From<AppItem<'_>> for FoundApp {
@@ -159,11 +158,11 @@ impl From<AppItem<'_>> for FoundApp {
             parent: item.parent.0,
             uid: item.uid,
             starttime_jiffies: item.starttime_jiffies,
-            comm: printable(item.comm),
+            comm: item.comm.into(),
             cgroup_status: (item.status == AppStatus::Known).then_some(cgroup_status),
             orchestrator: orchestrator(item.orchestrator),
-            cgroup_path: printable(item.cgroup_path),
-            cgroup_name: printable(item.cgroup_name),
+            cgroup_path: item.cgroup_path.into(),
+            cgroup_name: item.cgroup_name.into(),
             labels: labels(item.labels),
         }
     }
@@ -192,10 +191,10 @@ impl FoundApps {
                 app.status.into(),
                 app.parent.to_string(),
                 app.uid.map_or_else(|| String::from("-"), |uid| uid.to_string()),
-                app.comm.clone(),
+                app.comm.to_string(),
                 app.cgroup_status.unwrap_or("-").into(),
-                app.cgroup_path.clone(),
-                app.cgroup_name.clone(),
+                app.cgroup_path.to_string(),
+                app.cgroup_name.to_string(),
                 joined(&app.labels),
             ]);
         }
@@ -217,11 +216,12 @@ fn orchestrator(orchestrator: Orchestrator) -> String {
     })
 }
 
-fn labels(labels: Labels<'_>) -> BTreeMap<String, String> {
-    labels.iter().map(|(key, value)| (printable(key), printable(value))).collect()
+/// In the order in which they came: a key may be there twice.
+fn labels(labels: Labels<'_>) -> Vec<(Raw, Raw)> {
+    labels.iter().map(|(key, value)| (key.into(), value.into())).collect()
 }
 
-fn joined(labels: &BTreeMap<String, String>) -> String {
-    let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    labels.join(",")
+fn joined(labels: &[(Raw, Raw)]) -> String {
+    let label = |(key, value): &(Raw, Raw)| format!("{}={}", key.in_list(), value.in_list());
+    labels.iter().map(label).collect::<Vec<_>>().join(",")
 }

@@ -1,6 +1,8 @@
 //! What can be written on the command line.
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +16,8 @@ Exit codes:
   4  refused, by the server or by the system
   5  no answer in time
   6  the peer broke the protocol, or is gone
-  7  `doctor` found something to do";
+  7  `doctor` found something to do
+130  `bench` was interrupted";
 
 /// Looks at, calls, watches, measures and tidies up local services.
 #[derive(Debug, Parser)]
@@ -110,7 +113,7 @@ pub(crate) enum Method {
     /// Ask for a text backwards.
     StringReverse {
         /// The text.
-        text: String,
+        text: OsString,
         #[command(flatten)]
         options: CallOptions,
     },
@@ -122,8 +125,8 @@ pub(crate) enum Method {
     /// Ask for cgroups by their paths.
     CgroupsLookup {
         /// The paths.
-        #[arg(required = true)]
-        paths: Vec<String>,
+        #[arg(required = true, value_parser = OsStringValueParser::new().try_map(cgroup_path))]
+        paths: Vec<OsString>,
         #[command(flatten)]
         options: CallOptions,
     },
@@ -213,6 +216,14 @@ pub(crate) struct ServeArgs {
     /// The token.
     #[arg(long, value_parser = token)]
     pub(crate) token: u64,
+    /// Remove the socket's directory at the end.
+    #[arg(long)]
+    pub(crate) remove_dir: bool,
+}
+
+/// The path of a cgroup: any bytes, but some.
+fn cgroup_path(path: OsString) -> Result<OsString, &'static str> {
+    if path.is_empty() { Err("a path cannot be empty") } else { Ok(path) }
 }
 
 /// A token, decimal or hexadecimal.

@@ -2,17 +2,23 @@
 
 use crate::args::{BenchArgs, ServeArgs, Shape};
 use crate::cpu;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, at};
 use crate::load::{Measured, load};
 use crate::output::{json, line};
 use crate::probe::{self, Found};
-use crate::target::{config, connect, endpoint};
+use crate::signals;
+use crate::target::{config, endpoint, refresh};
 use serde::Serialize;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 use snapwire::codec::Limit;
-use snapwire::{Increment, Offer, Server, ServerConfig};
+use snapwire::{Client, ClientConfig, Endpoint, Error, Increment, Offer, Server, ServerConfig};
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -24,6 +30,8 @@ const ITEM_LEN: u32 = 16;
 struct Report {
     shape: &'static str,
     profile: String,
+    /// It ended before its time: what follows is what was measured until then.
+    interrupted: bool,
     seconds: f64,
     messages: u64,
     items: u64,
@@ -50,42 +58,64 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let items = if args.shape == Shape::Batch { args.items } else { 1 };
     let request =
         Limit { payload_bytes: if items == 1 { 0 } else { items * ITEM_LEN }, batch_items: items };
-    let config = config(&args.reaching, request);
-    let own = match &args.service {
-        Some(_) => None,
-        None => Some(OwnServer::start(request.payload_bytes, args.reaching.token)?),
-    };
-    let service = match (&args.service, &own) {
+    // Before there is anything to clean up.
+    let signals = signals::catch()?;
+    let directory = if args.service.is_none() { Some(directory()?) } else { None };
+    let service = match (&args.service, &directory) {
         (Some(service), _) => service.clone(),
-        (None, Some(own)) => own.service(),
+        (None, Some(directory)) => directory.path().join("bench"),
         (None, None) => return Err(Failure::new(Exit::Failed, "there is nothing to measure")),
     };
-    let mut client = connect::<Increment>(&service, &config)?;
-    let server = match probe::connect(&endpoint(&service)?.socket_path()) {
-        Found::Live(owner, _) => owner.pid,
-        _ => None,
+    let endpoint = endpoint(&service)?;
+    let config = config(&args.reaching, request);
+    let client = Client::new(&endpoint, &config);
+    let abort = client.abort_handle();
+    let _interrupted = signals::interruption(signals, abort.clone())?;
+    let own = directory
+        .map(|directory| OwnServer::start(directory, request.payload_bytes, args.reaching.token));
+    let report = own.transpose().and_then(|_own| measure(args, client, &endpoint, &config));
+    let report = match report {
+        Err(_) if abort.is_aborted() => {
+            let message = "interrupted before anything was measured";
+            return Err(Failure::new(Exit::Interrupted, message));
+        }
+        report => report?,
     };
-    load(&mut client, args, args.duration / 10)?;
-    let client_pid = Some(std::process::id());
-    let times = || (client_pid.and_then(cpu::time_of), server.and_then(cpu::time_of));
-    let before = times();
-    let measured = load(&mut client, args, args.duration)?;
-    let after = times();
-    let profile = client.terms().map(|terms| terms.profile.to_string()).unwrap_or_default();
-    let busy = |before: Option<Duration>, after: Option<Duration>| {
-        let spent = after?.saturating_sub(before?);
-        Some(spent.as_secs_f64() / measured.took.as_secs_f64())
-    };
-    let (client_cpus, server_cpus) = (busy(before.0, after.0), busy(before.1, after.1));
-    let report = Report::of(args.shape, profile, &measured, client_cpus, server_cpus);
-    drop(client);
-    drop(own);
     if args.json {
         json(&report)?;
     } else {
         report.print()?;
     }
-    Ok(Exit::Done)
+    Ok(if report.interrupted { Exit::Interrupted } else { Exit::Done })
+}
+
+fn measure(
+    args: &BenchArgs,
+    mut client: Client<Increment>,
+    endpoint: &Endpoint,
+    config: &ClientConfig,
+) -> Result<Report, Failure> {
+    refresh(&mut client, endpoint, config).map_err(at(endpoint))?;
+    let server = match probe::connect(&endpoint.socket_path()) {
+        Found::Live(owner, _) => owner.pid,
+        _ => None,
+    };
+    let profile = client.terms().map(|terms| terms.profile.to_string()).unwrap_or_default();
+    load(&mut client, endpoint, args, args.duration / 10)?;
+    let client_pid = Some(std::process::id());
+    let times = || (client_pid.and_then(cpu::time_of), server.and_then(cpu::time_of));
+    let before = times();
+    let measured = load(&mut client, endpoint, args, args.duration)?;
+    let after = times();
+    if measured.messages == 0 {
+        return Err(at(endpoint)(Error::Aborted));
+    }
+    let busy = |before: Option<Duration>, after: Option<Duration>| {
+        let spent = after?.saturating_sub(before?);
+        Some(spent.as_secs_f64() / measured.took.as_secs_f64())
+    };
+    let (client_cpus, server_cpus) = (busy(before.0, after.0), busy(before.1, after.1));
+    Ok(Report::of(args.shape, profile, &measured, client_cpus, server_cpus))
 }
 
 impl Report {
@@ -105,6 +135,7 @@ impl Report {
                 Shape::Batch => "batch",
             },
             profile,
+            interrupted: measured.interrupted,
             seconds,
             messages: measured.messages,
             items: measured.items,
@@ -127,7 +158,9 @@ impl Report {
             Some(cpus) => format!("{cpus:.2}"),
             None => String::from("unknown"),
         };
-        line(&format!("{} over {}, {:.1} s", self.shape, self.profile, self.seconds))?;
+        let until = if self.interrupted { ", interrupted" } else { "" };
+        let Report { shape, profile, seconds, .. } = self;
+        line(&format!("{shape} over {profile}, {seconds:.1} s{until}"))?;
         line(&format!("  messages    {:.0} /s", self.messages_per_s))?;
         if self.items != self.messages {
             line(&format!("  items       {:.0} /s", self.items_per_s))?;
@@ -145,42 +178,45 @@ impl Report {
 #[derive(Debug)]
 struct OwnServer {
     process: Child,
-    directory: TempDir,
+    /// What is left of it when the process did not end by itself.
+    _directory: TempDir,
+}
+
+/// A directory for a server: regions belong on a file system in memory.
+fn directory() -> Result<TempDir, Failure> {
+    let memory = Path::new("/dev/shm");
+    let directory = match memory.is_dir() {
+        true => tempfile::tempdir_in(memory),
+        false => tempfile::tempdir(),
+    };
+    directory.map_err(failed)
+}
+
+fn failed(error: io::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("cannot start a server to measure: {error}"))
 }
 
 impl OwnServer {
-    fn start(payload_bytes: u32, token: u64) -> Result<OwnServer, Failure> {
-        let failed = |error: io::Error| {
-            Failure::new(Exit::Failed, format!("cannot start a server to measure: {error}"))
-        };
-        // Regions belong on a file system in memory.
-        let memory = PathBuf::from("/dev/shm");
-        let directory = match memory.is_dir() {
-            true => tempfile::tempdir_in(memory),
-            false => tempfile::tempdir(),
-        };
-        let directory = directory.map_err(failed)?;
+    fn start(directory: TempDir, payload_bytes: u32, token: u64) -> Result<OwnServer, Failure> {
         let mut process = Command::new(std::env::current_exe().map_err(failed)?)
             .arg("serve")
             .arg(directory.path().join("bench"))
             .args(["--payload-bytes", &payload_bytes.to_string(), "--token", &token.to_string()])
+            .arg("--remove-dir")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .map_err(failed)?;
+        let output = process.stdout.take();
+        let server = OwnServer { process, _directory: directory };
         let mut said = String::new();
-        if let Some(output) = process.stdout.take() {
+        if let Some(output) = output {
             BufReader::new(output).read_line(&mut said).map_err(failed)?;
         }
-        let server = OwnServer { process, directory };
         if said == READY {
             return Ok(server);
         }
         Err(Failure::new(Exit::Failed, "the server to measure ended before it served"))
-    }
-
-    fn service(&self) -> PathBuf {
-        self.directory.path().join("bench")
     }
 }
 
@@ -195,17 +231,34 @@ impl Drop for OwnServer {
 /// What a server says when it serves.
 const READY: &str = "ready\n";
 
-/// Serves numbers until standard input ends.
+/// Serves numbers until standard input ends, whatever signals ask for: those of a terminal are for
+/// the whole group, and whoever holds the input decides.
 pub(crate) fn serve(args: &ServeArgs) -> Result<Exit, Failure> {
+    let ignored = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        flag::register(signal, Arc::clone(&ignored)).map_err(failed)?;
+    }
+    let served = serve_all(args);
+    if args.remove_dir
+        && let Some(directory) = args.service.parent()
+    {
+        // Its maker does the same, if it is still there.
+        let _ = fs::remove_dir(directory);
+    }
+    served
+}
+
+fn serve_all(args: &ServeArgs) -> Result<Exit, Failure> {
     let limit = Limit { payload_bytes: args.payload_bytes, batch_items: 0 };
     let offer =
         Offer { request: limit, response: limit, auth_token: args.token, ..Offer::default() };
     let config = ServerConfig { offer, ..ServerConfig::default() };
-    let server =
-        Server::start::<Increment>(&endpoint(&args.service)?, &config, |number, reply| {
-            reply.set(number.wrapping_add(1));
-            Ok(())
-        })?;
+    let endpoint = endpoint(&args.service)?;
+    let server = Server::start::<Increment>(&endpoint, &config, |number, reply| {
+        reply.set(number.wrapping_add(1));
+        Ok(())
+    })
+    .map_err(at(&endpoint))?;
     io::stdout().lock().write_all(READY.as_bytes())?;
     io::stdout().lock().flush()?;
     // Whatever ends the input ends the server.

@@ -1,15 +1,16 @@
 //! `snapwire doctor`: what is wrong with a run directory, and what to do.
 
 use crate::args::DoctorArgs;
-use crate::failure::{Exit, Failure};
-use crate::output::{count, json, line, printable, size};
-use crate::probe::{self, Found};
-use crate::run_dir::{self, Life, RunDir};
+use crate::failure::{Exit, Failure, NO_SEQPACKET};
+use crate::output::{Raw, count, json, line, size};
+use crate::probe::Found;
+use crate::run_dir::{self, Life, RunDir, socket_of};
 use rustix::fs::{self, AtFlags, FileType, FlockOperation};
 use rustix::io::Errno;
 use rustix::process::{Resource, geteuid, getrlimit};
 use serde::Serialize;
-use snapwire::Credentials;
+use snapwire::{Credentials, Error};
+use std::ffi::OsStr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,8 +43,11 @@ enum Grade {
 #[derive(Debug, Serialize)]
 struct Finding {
     grade: Grade,
-    /// On what.
+    /// On what. This and the rest are for people.
     what: String,
+    /// The file, byte for byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<Raw>,
     found: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<String>,
@@ -51,7 +55,13 @@ struct Finding {
 
 impl Finding {
     fn ok(what: impl Into<String>, found: impl Into<String>) -> Finding {
-        Finding { grade: Grade::Ok, what: what.into(), found: found.into(), advice: None }
+        Finding {
+            grade: Grade::Ok,
+            what: what.into(),
+            file: None,
+            found: found.into(),
+            advice: None,
+        }
     }
 
     fn graded(
@@ -61,7 +71,12 @@ impl Finding {
         advice: impl Into<String>,
     ) -> Finding {
         let (what, found, advice) = (what.into(), found.into(), Some(advice.into()));
-        Finding { grade, what, found, advice }
+        Finding { grade, what, file: None, found, advice }
+    }
+
+    /// About a file.
+    fn of(self, file: &OsStr) -> Finding {
+        Finding { file: Some(file.into()), ..self }
     }
 }
 
@@ -72,6 +87,12 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Result<Exit, Failure> {
     let may_fix = args.fix && lock(&run_dir)?;
     let mut findings = vec![directory(&run_dir), storage(&run_dir)];
     for (service, files) in &run_dir.services {
+        if let Err(Error::BadName { .. }) = run_dir.check(service) {
+            let socket = files.has_socket.then(|| socket_of(service));
+            let regions = files.regions.iter().map(|region| region.file.clone());
+            findings.extend(socket.into_iter().chain(regions).map(|file| foreign(&file)));
+            continue;
+        }
         let mut hidden = false;
         if files.has_socket {
             let (finding, owner) = socket(&run_dir, service, may_fix);
@@ -91,7 +112,7 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Result<Exit, Failure> {
 }
 
 fn print(findings: &[Finding]) -> Result<(), Failure> {
-    for Finding { grade, what, found, advice } in findings {
+    for Finding { grade, what, found, advice, .. } in findings {
         let grade = format!("{grade:?}").to_lowercase();
         line(&format!("{grade:8} {what}: {found}"))?;
         if let Some(advice) = advice {
@@ -171,11 +192,28 @@ fn storage(run_dir: &RunDir) -> Finding {
     Finding::ok(what, found)
 }
 
+/// A file that is called like a service's, of a service that cannot be.
+fn foreign(file: &OsStr) -> Finding {
+    let advice = "no server removes it, and `--fix` does not: look whose it is";
+    let what = format!("file {}", Raw::from(file));
+    Finding::graded(Grade::Note, what, "no service can have its name", advice).of(file)
+}
+
 /// What is found, and who serves.
-fn socket(run_dir: &RunDir, service: &str, may_fix: bool) -> (Finding, Option<Credentials>) {
-    let what = format!("service {}", printable(service.as_bytes()));
-    let file = format!("{service}.sock");
-    let stat = match run_dir.stat(&file) {
+fn socket(run_dir: &RunDir, service: &OsStr, may_fix: bool) -> (Finding, Option<Credentials>) {
+    let file = socket_of(service);
+    let (finding, owner) = socket_file(run_dir, service, &file, may_fix);
+    (finding.of(&file), owner)
+}
+
+fn socket_file(
+    run_dir: &RunDir,
+    service: &OsStr,
+    file: &OsStr,
+    may_fix: bool,
+) -> (Finding, Option<Credentials>) {
+    let what = format!("service {}", Raw::from(service));
+    let stat = match run_dir.stat(file) {
         Ok(stat) => stat,
         Err(Errno::NOENT) => return (Finding::ok(what, "has just gone"), None),
         Err(error) => {
@@ -189,7 +227,7 @@ fn socket(run_dir: &RunDir, service: &str, may_fix: bool) -> (Finding, Option<Cr
         return (Finding::graded(Grade::Problem, what, found, advice), None);
     }
     let mode = stat.st_mode & 0o777;
-    let finding = match probe::connect(&run_dir.socket_path(service)) {
+    let finding = match run_dir.connect(service) {
         Found::Live(owner, _) => {
             let pid = match owner.pid {
                 Some(pid) => format!("process {pid}"),
@@ -209,7 +247,7 @@ fn socket(run_dir: &RunDir, service: &str, may_fix: bool) -> (Finding, Option<Cr
         Found::Stale => {
             let found = "nobody listens on its socket";
             let identity = (stat.st_dev, stat.st_ino);
-            remove_or_advise(run_dir, &file, identity, what, found, may_fix)
+            remove_or_advise(run_dir, service, file, identity, what, found, may_fix)
         }
         Found::Busy => {
             let advice = "clients wait: give the server more workers, or look why it hangs";
@@ -221,7 +259,10 @@ fn socket(run_dir: &RunDir, service: &str, may_fix: bool) -> (Finding, Option<Cr
         }
         Found::Gone => Finding::ok(what, "has just gone"),
         Found::Other(error) => {
-            let advice = "it is a socket, and no SEQPACKET socket: another program's?";
+            let advice = match error {
+                Errno::PROTOTYPE => NO_SEQPACKET,
+                _ => "look at the file",
+            };
             Finding::graded(Grade::Problem, what, error.to_string(), advice)
         }
     };
@@ -230,12 +271,12 @@ fn socket(run_dir: &RunDir, service: &str, may_fix: bool) -> (Finding, Option<Cr
 
 fn regions(
     run_dir: &RunDir,
-    service: &str,
+    service: &OsStr,
     files: &run_dir::Files,
     hidden: bool,
     may_fix: bool,
 ) -> Vec<Finding> {
-    let what = format!("regions of {}", printable(service.as_bytes()));
+    let what = format!("regions of {}", Raw::from(service));
     let of = |life: Life| files.regions.iter().filter(move |region| region.life == life);
     let mut findings = Vec::new();
     let live = of(Life::Live).count();
@@ -245,15 +286,17 @@ fn regions(
         findings.push(Finding::ok(what.clone(), found));
     }
     for region in of(Life::Stale) {
+        let file = Raw::from(region.file.as_os_str());
         let pid = region.pid.unwrap_or_default();
         if hidden {
             // Its numbers of processes are not ours.
-            let found = format!("{} of process {pid}, of which nothing is known", region.file);
+            let found = format!("{file} of process {pid}, of which nothing is known");
             let advice = "look again from the server's pid namespace";
-            findings.push(Finding::graded(Grade::Note, what.clone(), found, advice));
+            let finding = Finding::graded(Grade::Note, what.clone(), found, advice);
+            findings.push(finding.of(&region.file));
             continue;
         }
-        let found = format!("{} of process {pid}, which is gone", region.file);
+        let found = format!("{file} of process {pid}, which is gone");
         let Ok(stat) = run_dir.stat(&region.file) else {
             continue;
         };
@@ -263,14 +306,15 @@ fn regions(
             continue;
         }
         let identity = (stat.st_dev, stat.st_ino);
-        let finding =
-            remove_or_advise(run_dir, &region.file, identity, what.clone(), &found, may_fix);
-        findings.push(finding);
+        let (what, file) = (what.clone(), &region.file);
+        let finding = remove_or_advise(run_dir, service, file, identity, what, &found, may_fix);
+        findings.push(finding.of(file));
     }
     for region in of(Life::Unknown) {
-        let found = format!("{} is no finished region", region.file);
+        let found = format!("{} is no finished region", Raw::from(region.file.as_os_str()));
         let advice = "a server that is making it will finish it; one that starts removes the rest";
-        findings.push(Finding::graded(Grade::Note, what.clone(), found, advice));
+        let finding = Finding::graded(Grade::Note, what.clone(), found, advice);
+        findings.push(finding.of(&region.file));
     }
     findings
 }
@@ -278,14 +322,20 @@ fn regions(
 /// Removes a file that nobody uses, if it is still the one that was looked at.
 fn remove_or_advise(
     run_dir: &RunDir,
-    file: &str,
+    service: &OsStr,
+    file: &OsStr,
     identity: (u64, u64),
     what: String,
     found: &str,
     may_fix: bool,
 ) -> Finding {
     if !may_fix {
-        let advice = "the next server removes it, and so does `snapwire doctor --fix`";
+        let advice = match run_dir.check(service) {
+            Ok(()) => "the next server removes it, and so does `snapwire doctor --fix`",
+            Err(_) => {
+                "`snapwire doctor --fix` removes it; its path is too long for a server to start here"
+            }
+        };
         return Finding::graded(Grade::Problem, what, found, advice);
     }
     let same = run_dir.stat(file).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == identity);
@@ -294,7 +344,7 @@ fn remove_or_advise(
     }
     match fs::unlinkat(&run_dir.fd, file, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {
-            Finding { grade: Grade::Fixed, what, found: format!("{found}: removed"), advice: None }
+            Finding { grade: Grade::Fixed, ..Finding::ok(what, format!("{found}: removed")) }
         }
         Err(error) => {
             let found = format!("{found}: cannot be removed: {error}");

@@ -1,6 +1,9 @@
 //! How the command ends, and what it says when that is not well.
 
-use snapwire::Error;
+use crate::probe::{self, Found};
+use rustix::io::Errno;
+use snapwire::codec::Status;
+use snapwire::{Endpoint, Error};
 use std::fmt;
 use std::io;
 use std::iter;
@@ -24,7 +27,12 @@ pub(crate) enum Exit {
     Broken = 6,
     /// There is something to do.
     Findings = 7,
+    /// Ended by a signal before it was done.
+    Interrupted = 130,
 }
+
+/// What to think of a socket of another kind.
+pub(crate) const NO_SEQPACKET: &str = "it is a socket, and no SEQPACKET socket: another program's?";
 
 /// What went wrong, and what to do next.
 #[derive(Debug)]
@@ -48,6 +56,11 @@ impl Failure {
     /// How the command ends with it.
     pub(crate) fn exit(&self) -> Exit {
         if self.is_broken_pipe { Exit::Done } else { self.exit }
+    }
+
+    /// What happened, and what to do next.
+    pub(crate) fn into_parts(self) -> (String, Option<String>) {
+        (self.message, self.hint)
     }
 
     /// Whether nobody reads standard output any more.
@@ -78,40 +91,72 @@ impl From<serde_json::Error> for Failure {
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        let (exit, hint) = match &error {
-            Error::BadName { .. } | Error::PathTooLong { .. } => (Exit::Usage, None),
-            Error::NotFound { .. } => (Exit::NotFound, Some("`snapwire ls DIR` shows who serves")),
-            Error::AuthFailed => (Exit::Refused, Some("give the service's own with `--token`")),
-            Error::NoProfile => (Exit::Refused, Some("leave the choice to both: `--profile auto`")),
-            Error::Refused(status) if *status == snapwire::codec::Status::UNSUPPORTED => {
-                (Exit::Refused, Some("an endpoint serves one kind of request: try another method"))
-            }
-            Error::Denied { .. }
-            | Error::Incompatible
-            | Error::ProposalTooLarge
-            | Error::Handshake(_)
-            | Error::Refused(_)
-            | Error::LimitExceeded { .. }
-            | Error::TooManyItems { .. }
-            | Error::CallTooLarge { .. } => (Exit::Refused, None),
-            Error::Region { .. } => {
-                (Exit::Refused, Some("`snapwire doctor DIR` looks at its directory"))
-            }
-            Error::Timeout => (Exit::Timeout, Some("wait longer with `--timeout`")),
-            Error::Disconnected => {
-                let hint = "a server closes at once when it is busy, or serves another user";
-                (Exit::Broken, Some(hint))
-            }
-            Error::Malformed(_) | Error::Protocol(_) | Error::UnknownMessageId(_) => {
-                (Exit::Broken, None)
-            }
-            _ => (Exit::Failed, None),
-        };
-        let causes =
-            iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-        let message = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-        Failure { hint: hint.map(String::from), ..Failure::new(exit, message) }
-    }
+/// What an error means for a call of a service: says which service, and what to do next.
+pub(crate) fn at(endpoint: &Endpoint) -> impl Fn(Error) -> Failure {
+    move |error| of(endpoint, &error)
+}
+
+fn of(endpoint: &Endpoint, error: &Error) -> Failure {
+    let dir = endpoint.run_dir().display();
+    let less = "ask for less at a time";
+    let (exit, hint) = match error {
+        Error::NotFound { .. } => (Exit::NotFound, format!("`snapwire ls {dir}` shows who serves")),
+        Error::AuthFailed => (Exit::Refused, "give the service's own with `--token`".into()),
+        Error::NoProfile => (Exit::Refused, "leave the choice to both: `--profile auto`".into()),
+        Error::Refused(Status::UNSUPPORTED) => {
+            let hint = "an endpoint serves one kind of request: try another method or service";
+            (Exit::Refused, hint.into())
+        }
+        Error::Refused(Status::LIMIT_EXCEEDED)
+        | Error::ProposalTooLarge
+        | Error::LimitExceeded { .. }
+        | Error::TooManyItems { .. }
+        | Error::CallTooLarge { .. } => (Exit::Refused, less.into()),
+        Error::Refused(_) | Error::Handshake(_) => {
+            (Exit::Refused, "the server's log may say why; try again".into())
+        }
+        Error::Incompatible => {
+            (Exit::Refused, "use a client and a server of versions that go together".into())
+        }
+        Error::Denied { .. } | Error::Region { .. } => {
+            (Exit::Refused, format!("`snapwire doctor {dir}` looks at its directory"))
+        }
+        // Connecting to a full queue waits for room in it.
+        Error::Timeout if matches!(probe::connect(&endpoint.socket_path()), Found::Busy) => {
+            let hint = "its queue is full: wait longer with `--timeout`, give the server more \
+                        workers, or look why it hangs";
+            (Exit::Timeout, hint.into())
+        }
+        Error::Timeout => {
+            (Exit::Timeout, "wait longer with `--timeout`, or look why the server hangs".into())
+        }
+        Error::Disconnected => {
+            let hint = "a server closes at once when it is busy, or serves another user: try again";
+            (Exit::Broken, hint.into())
+        }
+        Error::Malformed(_) | Error::Protocol(_) | Error::UnknownMessageId(_) => {
+            let hint = "it may be another program's, or of another version: `snapwire ls` shows who \
+                        serves in";
+            (Exit::Broken, format!("{hint} {dir}"))
+        }
+        Error::Io { source, .. }
+            if source.raw_os_error() == Some(Errno::PROTOTYPE.raw_os_error()) =>
+        {
+            (Exit::Failed, NO_SEQPACKET.into())
+        }
+        _ => (Exit::Failed, format!("`snapwire doctor {dir}` may say more; try again")),
+    };
+    let message = chain(error);
+    let named = endpoint.to_string();
+    let message = match message.contains(&named) {
+        true => message,
+        false => format!("{named}: {message}"),
+    };
+    Failure::new(exit, message).hint(hint)
+}
+
+/// An error and what caused it.
+fn chain(error: &Error) -> String {
+    let causes = iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -1,9 +1,9 @@
 //! Requests for numbers, one after the other in a way, and how long each took.
 
 use crate::args::{BenchArgs, Shape};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, at};
 use hdrhistogram::Histogram;
-use snapwire::{Client, Error, Increment};
+use snapwire::{Client, Endpoint, Error, Increment};
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
@@ -20,11 +20,14 @@ pub(crate) struct Measured {
     pub(crate) took: Duration,
     /// From a message to its answer, in nanoseconds.
     pub(crate) latency_ns: Histogram<u64>,
+    /// It was called off before the time was up.
+    pub(crate) interrupted: bool,
 }
 
-/// Asks for a time, and checks every answer.
+/// Asks for a time, or until it is called off, and checks every answer.
 pub(crate) fn load(
     client: &mut Client<Increment>,
+    endpoint: &Endpoint,
     args: &BenchArgs,
     duration: Duration,
 ) -> Result<Measured, Failure> {
@@ -32,15 +35,23 @@ pub(crate) fn load(
     let histogram = Histogram::new_with_max(60_000_000_000, 3);
     let latency_ns =
         histogram.map_err(|error| Failure::new(Exit::Failed, format!("no histogram: {error}")))?;
-    let mut measured = Measured { messages: 0, items: 0, took: Duration::ZERO, latency_ns };
+    let took = Duration::ZERO;
+    let mut measured = Measured { messages: 0, items: 0, took, latency_ns, interrupted: false };
+    let abort = client.abort_handle();
+    let at = at(endpoint);
     let began = Instant::now();
     while measured.took < duration {
-        match args.shape {
-            Shape::PingPong => ping(client, &mut measured)?,
-            Shape::Pipeline => pipe(client, args.depth as usize, &mut measured)?,
-            Shape::Batch => batch(client, args.items, &mut measured)?,
-        }
+        let asked = match args.shape {
+            Shape::PingPong => ping(client, &mut measured, &at),
+            Shape::Pipeline => pipe(client, args.depth as usize, &mut measured, &at),
+            Shape::Batch => batch(client, args.items, &mut measured, &at),
+        };
         measured.took = began.elapsed();
+        if abort.is_aborted() {
+            measured.interrupted = true;
+            break;
+        }
+        asked?;
     }
     Ok(measured)
 }
@@ -58,10 +69,14 @@ fn wrong(asked: u64, answer: u64) -> Failure {
     Failure::new(Exit::Broken, message).hint("measure a service that serves INCREMENT")
 }
 
-fn ping(client: &mut Client<Increment>, measured: &mut Measured) -> Result<(), Failure> {
+fn ping(
+    client: &mut Client<Increment>,
+    measured: &mut Measured,
+    at: impl Fn(Error) -> Failure,
+) -> Result<(), Failure> {
     let asked = measured.items;
     let began = Instant::now();
-    let answer = client.call(asked)?;
+    let answer = client.call(asked).map_err(at)?;
     measured.took(began);
     measured.items += 1;
     if answer == asked.wrapping_add(1) { Ok(()) } else { Err(wrong(asked, answer)) }
@@ -71,6 +86,7 @@ fn pipe(
     client: &mut Client<Increment>,
     depth: usize,
     measured: &mut Measured,
+    at: impl Fn(Error) -> Failure,
 ) -> Result<(), Failure> {
     let first = measured.items;
     let began = RefCell::new(Vec::with_capacity(PIPELINE_LEN as usize));
@@ -80,6 +96,7 @@ fn pipe(
         let asked = first + index as u64;
         if let Some(began) = began.borrow().get(index) {
             measured.took(*began);
+            measured.items += 1;
         }
         if answer != asked.wrapping_add(1) {
             failed = Some(wrong(asked, answer));
@@ -88,22 +105,21 @@ fn pipe(
         Ok(())
     };
     let piped = client.pipeline(asks, depth, take);
-    piped.map_err(|error| failed.unwrap_or_else(|| error.into()))?;
-    measured.items += PIPELINE_LEN;
-    Ok(())
+    piped.map_err(|error| failed.unwrap_or_else(|| at(error)))
 }
 
 fn batch(
     client: &mut Client<Increment>,
     items: u32,
     measured: &mut Measured,
+    at: impl Fn(Error) -> Failure,
 ) -> Result<(), Failure> {
     let first = measured.items;
     let last = first + u64::from(items);
     let began = Instant::now();
-    let answers = client.call_batch(Numbers { next: first, end: last })?;
+    let answers = client.call_batch(Numbers { next: first, end: last }).map_err(&at)?;
     for (asked, answer) in (first..).zip(answers.iter()) {
-        let answer = answer?;
+        let answer = answer.map_err(&at)?;
         if answer != asked.wrapping_add(1) {
             return Err(wrong(asked, answer));
         }

@@ -2,9 +2,9 @@
 
 use crate::args::LsArgs;
 use crate::failure::{Exit, Failure};
-use crate::output::{Table, json, line, printable};
+use crate::output::{Raw, Table, json, line};
 use crate::probe::{self, Found};
-use crate::run_dir::{Life, RunDir};
+use crate::run_dir::{Life, RunDir, socket_of};
 use rustix::fs::FileType;
 use serde::Serialize;
 
@@ -29,7 +29,7 @@ enum State {
 /// A service, as one row.
 #[derive(Debug, Serialize)]
 struct Row {
-    service: String,
+    service: Raw,
     state: State,
     pid: Option<u32>,
     uid: Option<u32>,
@@ -51,7 +51,7 @@ pub(crate) fn ls(args: &LsArgs) -> Result<Exit, Failure> {
     for (service, files) in &run_dir.services {
         let regions = |life| files.regions.iter().filter(|region| region.life == life).count();
         let mut row = Row {
-            service: printable(service.as_bytes()),
+            service: service.as_os_str().into(),
             state: State::Absent,
             pid: None,
             uid: None,
@@ -60,11 +60,11 @@ pub(crate) fn ls(args: &LsArgs) -> Result<Exit, Failure> {
             regions_live: regions(Life::Live),
             regions_stale: regions(Life::Stale),
         };
-        let file_type = run_dir.followed(&format!("{service}.sock"));
+        let file_type = run_dir.followed(&socket_of(service));
         if files.has_socket && file_type.is_some_and(|kind| kind != FileType::Socket) {
             (row.state, row.note) = (State::Other, Some(String::from("not a socket")));
         } else if files.has_socket {
-            match probe::connect(&run_dir.socket_path(service)) {
+            match run_dir.connect(service) {
                 Found::Live(owner, fd) => {
                     (row.state, row.pid, row.uid) = (State::Live, owner.pid, Some(owner.uid));
                     match probe::profiles(&fd, args.token) {
@@ -99,7 +99,7 @@ pub(crate) fn ls(args: &LsArgs) -> Result<Exit, Failure> {
             stale => format!(" and {stale} stale"),
         };
         table.push([
-            row.service,
+            row.service.to_string(),
             format!("{:?}", row.state).to_lowercase(),
             or_dash(row.pid.map(|pid| pid.to_string())),
             or_dash(row.uid.map(|uid| uid.to_string())),

@@ -12,9 +12,11 @@
 //! | 5 | no answer in time |
 //! | 6 | the peer broke the protocol, or is gone |
 //! | 7 | `doctor` found something to do |
+//! | 130 | `bench` was interrupted |
 //!
 //! Standard output is data, for people or with `--json` for programs; what went wrong goes to
-//! standard error. That nobody reads standard output any more is no failure.
+//! standard error. That nobody reads standard output any more is no failure. In JSON what is not
+//! UTF-8 is `{"bytes": "61ff"}` (`output::Raw`).
 //!
 //! # Map
 //!
@@ -26,6 +28,7 @@
 //! | `ls`, `doctor` | showing it, and what is wrong with it |
 //! | `target` | a connected client, from arguments |
 //! | `call`, `answer`, `watch` | calls and their answers |
+//! | `signals` | being asked to end |
 //! | `bench`, `load`, `cpu` | rates and latencies |
 //!
 //! Nothing depends on this crate, and it knows no crate of the workspace but `snapwire`.
@@ -43,18 +46,24 @@ mod ls;
 mod output;
 mod probe;
 mod run_dir;
+mod signals;
 mod target;
 mod watch;
 
 use args::{Cli, Command};
 use clap::Parser;
+use clap::error::ErrorKind;
 use failure::{Exit, Failure};
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let exit = execute(&cli.command).unwrap_or_else(|failure| {
+    let exit = match Cli::try_parse() {
+        Ok(cli) => execute(&cli.command),
+        Err(error) => usage(&error),
+    };
+    let exit = exit.unwrap_or_else(|failure| {
         if !failure.is_broken_pipe() {
             // That nobody reads it either is no reason to do otherwise.
             let _ = writeln!(std::io::stderr().lock(), "{failure}");
@@ -62,6 +71,28 @@ fn main() -> ExitCode {
         failure.exit()
     });
     ExitCode::from(exit as u8)
+}
+
+/// Prints help, or what is wrong with the command line.
+fn usage(error: &clap::Error) -> Result<Exit, Failure> {
+    if !error.use_stderr() {
+        error.print()?;
+        std::io::stdout().lock().flush()?;
+        return Ok(Exit::Done);
+    }
+    if error.kind() == ErrorKind::InvalidUtf8 {
+        // It does not say which.
+        let wrong: Vec<String> = std::env::args_os()
+            .filter(|argument| argument.to_str().is_none())
+            .map(|argument| format!("`{}`", argument.as_bytes().escape_ascii()))
+            .collect();
+        let message = format!("not UTF-8, where that is needed: {}", wrong.join(", "));
+        let hint = "only paths and texts may be other bytes: write it anew";
+        return Err(Failure::new(Exit::Usage, message).hint(hint));
+    }
+    // That nobody reads it either is no reason to do otherwise.
+    let _ = error.print();
+    Ok(Exit::Usage)
 }
 
 fn execute(command: &Command) -> Result<Exit, Failure> {

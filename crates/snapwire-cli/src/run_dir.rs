@@ -1,11 +1,15 @@
 //! What is in a run directory: sockets, and regions of shared memory.
 
 use crate::failure::{Exit, Failure};
+use crate::probe::{self, Found};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
+use snapwire::{Endpoint, Error};
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// A region's first word, and the length of its header. The layout is on the page of the region in
@@ -27,7 +31,7 @@ pub(crate) enum Life {
 /// A session's region.
 #[derive(Debug)]
 pub(crate) struct Region {
-    pub(crate) file: String,
+    pub(crate) file: OsString,
     pub(crate) life: Life,
     /// The process that made it, where that can be read.
     pub(crate) pid: Option<i32>,
@@ -47,8 +51,8 @@ pub(crate) struct Files {
 pub(crate) struct RunDir {
     pub(crate) path: PathBuf,
     pub(crate) fd: OwnedFd,
-    /// By the service's name.
-    pub(crate) services: BTreeMap<String, Files>,
+    /// By the service's name, which may be none that a service can have.
+    pub(crate) services: BTreeMap<OsString, Files>,
 }
 
 impl RunDir {
@@ -65,19 +69,17 @@ impl RunDir {
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = fs::open(path, flags, Mode::empty()).map_err(failed)?;
-        let mut services: BTreeMap<String, Files> = BTreeMap::new();
+        let mut services: BTreeMap<OsString, Files> = BTreeMap::new();
         for entry in fs::Dir::read_from(&fd).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            // A name that is no text is no service's.
-            let Ok(file) = entry.file_name().to_str() else {
-                continue;
-            };
-            if let Some(service) = file.strip_suffix(".sock") {
-                services.entry(service.into()).or_default().has_socket = true;
-            } else if let Some(service) = service_of_region(file)
+            let file = OsStr::from_bytes(entry.file_name().to_bytes());
+            if let Some(service) = file.as_bytes().strip_suffix(b".sock") {
+                services.entry(OsStr::from_bytes(service).into()).or_default().has_socket = true;
+            } else if let Some(service) = service_of_region(file.as_bytes())
                 && let Some(region) = region(fd.as_fd(), file)
             {
-                services.entry(service.into()).or_default().regions.push(region);
+                let files = services.entry(OsStr::from_bytes(service).into()).or_default();
+                files.regions.push(region);
             }
         }
         for files in services.values_mut() {
@@ -86,32 +88,55 @@ impl RunDir {
         Ok(RunDir { path: path.to_owned(), fd, services })
     }
 
-    /// The path of a service's socket.
-    pub(crate) fn socket_path(&self, service: &str) -> PathBuf {
-        self.path.join(format!("{service}.sock"))
+    /// Connects to a service, however long the path of its socket is.
+    pub(crate) fn connect(&self, service: &OsStr) -> Found {
+        let file = socket_of(service);
+        match probe::connect(&self.path.join(&file)) {
+            Found::Other(Errno::NAMETOOLONG) => {}
+            found => return found,
+        }
+        // The file's descriptor has a short path.
+        match fs::openat(&self.fd, &file, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(fd) => probe::connect(Path::new(&format!("/proc/self/fd/{}", fd.as_raw_fd()))),
+            Err(Errno::NOENT) => Found::Gone,
+            Err(error) => Found::Other(error),
+        }
+    }
+
+    /// Whether a server can start under a name in it, or why it cannot.
+    pub(crate) fn check(&self, service: &OsStr) -> Result<(), Error> {
+        // No text is no name either.
+        Endpoint::new(&self.path, service.to_str().unwrap_or_default()).map(drop)
     }
 
     /// What a name in it stands for, links followed as clients do.
-    pub(crate) fn followed(&self, file: &str) -> Option<FileType> {
+    pub(crate) fn followed(&self, file: &OsStr) -> Option<FileType> {
         let stat = fs::statat(&self.fd, file, AtFlags::empty()).ok()?;
         Some(FileType::from_raw_mode(stat.st_mode))
     }
 
     /// What is known of a file in it.
-    pub(crate) fn stat(&self, file: &str) -> Result<Stat, Errno> {
+    pub(crate) fn stat(&self, file: &OsStr) -> Result<Stat, Errno> {
         fs::statat(&self.fd, file, AtFlags::SYMLINK_NOFOLLOW)
     }
 }
 
+/// The name of a service's socket.
+pub(crate) fn socket_of(service: &OsStr) -> OsString {
+    let mut file = service.to_owned();
+    file.push(".sock");
+    file
+}
+
 /// The service of `{service}-{16 hexadecimal digits}.ipcshm`.
-fn service_of_region(file: &str) -> Option<&str> {
-    let (service, digits) = file.strip_suffix(".ipcshm")?.rsplit_once('-')?;
-    let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    (digits.len() == 16 && digits.bytes().all(hex)).then_some(service)
+fn service_of_region(file: &[u8]) -> Option<&[u8]> {
+    let (rest, digits) = file.strip_suffix(b".ipcshm")?.split_last_chunk::<16>()?;
+    let hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    rest.strip_suffix(b"-").filter(|_| digits.iter().all(hex))
 }
 
 /// A region as its header has it; nothing when it has gone in the meantime.
-pub(crate) fn region(directory: impl AsFd, file: &str) -> Option<Region> {
+pub(crate) fn region(directory: impl AsFd, file: &OsStr) -> Option<Region> {
     let unknown = |bytes| Region { file: file.into(), life: Life::Unknown, pid: None, bytes };
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let fd = match fs::openat(directory, file, flags, Mode::empty()) {
@@ -148,9 +173,9 @@ mod tests {
 
     #[test]
     fn regions_belong_to_services() {
-        assert_eq!(service_of_region("a-b-0123456789abcdef.ipcshm"), Some("a-b"));
+        assert_eq!(service_of_region(b"a-b-0123456789abcdef.ipcshm"), Some(&b"a-b"[..]));
         for other in ["a-0123456789ABCDEF.ipcshm", "a-1.ipcshm", "a.sock", "ipcshm", ".ipcshm"] {
-            assert_eq!(service_of_region(other), None, "{other}");
+            assert_eq!(service_of_region(other.as_bytes()), None, "{other}");
         }
     }
 }

@@ -1,15 +1,18 @@
 //! From arguments to a connected client.
 
 use crate::args::{Profile, Reaching};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, at};
+use crate::output::printable;
 use snapwire::codec::{Limit, Profiles};
-use snapwire::{Client, ClientConfig, Endpoint, Offer, Patience, Service, Session};
+use snapwire::{Client, ClientConfig, Endpoint, Error, Offer, Patience, Service, Session};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// The endpoint of a socket, whose path may be without `.sock`.
 pub(crate) fn endpoint(service: &Path) -> Result<Endpoint, Failure> {
     let wrong = || {
-        let message = format!("{} is no service", service.display());
+        let message = format!("{} is no service", printable(service.as_os_str().as_bytes()));
         Failure::new(Exit::Usage, message).hint("give its socket, as in /run/netdata/cgroups")
     };
     let name = service.file_name().and_then(|name| name.to_str()).ok_or_else(wrong)?;
@@ -17,7 +20,8 @@ pub(crate) fn endpoint(service: &Path) -> Result<Endpoint, Failure> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    Ok(Endpoint::new(directory, name.strip_suffix(".sock").unwrap_or(name))?)
+    Endpoint::new(directory, name.strip_suffix(".sock").unwrap_or(name))
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))
 }
 
 /// What a client asks for.
@@ -33,23 +37,38 @@ pub(crate) fn config(reaching: &Reaching, request: Limit) -> ClientConfig {
     ClientConfig { offer, timeout: reaching.timeout, ..ClientConfig::default() }
 }
 
-/// A client that is connected.
+/// A client that is connected, and what is left of its time for a call.
 pub(crate) fn connect<S: Service>(
-    service: &Path,
+    endpoint: &Endpoint,
     config: &ClientConfig,
-) -> Result<Client<S>, Failure> {
-    let endpoint = endpoint(service)?;
-    let mut client = Client::new(&endpoint, config);
-    client.refresh();
-    if !client.is_ready() {
-        // A client's state says less than the error of one attempt.
-        let mut patience = Patience::new(config.timeout);
-        drop(Session::connect(&endpoint, &config.offer, &mut patience)?);
+) -> Result<(Client<S>, Duration), Failure> {
+    let mut client = Client::new(endpoint, config);
+    let left = refresh(&mut client, endpoint, config).map_err(at(endpoint))?;
+    Ok((client, left))
+}
+
+/// Connects a client where it is not, or says why that cannot be, all in the time of one call;
+/// returns what is left of it.
+pub(crate) fn refresh<S: Service>(
+    client: &mut Client<S>,
+    endpoint: &Endpoint,
+    config: &ClientConfig,
+) -> Result<Duration, Error> {
+    let began = Instant::now();
+    let abort = client.abort_handle();
+    loop {
         client.refresh();
-        if !client.is_ready() {
-            let message = format!("{endpoint}: the client is {}", client.state());
-            return Err(Failure::new(Exit::Broken, message).hint("try again"));
+        let left = config.timeout.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            return Err(Error::Timeout);
         }
+        if client.is_ready() {
+            return Ok(left);
+        }
+        // A client's state says less than the error of one attempt.
+        let mut patience = Patience::new(left).with_abort(&abort);
+        drop(Session::connect(endpoint, &config.offer, &mut patience)?);
+        // It can be done now: the client forgets what it had against trying.
+        client.close();
     }
-    Ok(client)
 }

@@ -2,18 +2,15 @@
 
 use crate::answer::{Cgroup, Cgroups};
 use crate::args::WatchArgs;
-use crate::failure::{Exit, Failure};
-use crate::output::{json_line, line};
-use crate::target::{config, endpoint};
+use crate::failure::{Exit, Failure, at};
+use crate::output::{Raw, json_line, line};
+use crate::signals;
+use crate::target::{config, endpoint, refresh};
 use serde::Serialize;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-use snapwire::codec::Limit;
-use snapwire::{AbortHandle, CgroupsSnapshot, Client, Error, State};
+use snapwire::codec::{Limit, Status};
+use snapwire::{CgroupsSnapshot, Client, ClientConfig, Endpoint, Error};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
 use std::time::Instant;
 
 /// One thing that happened.
@@ -29,7 +26,12 @@ enum Event<'a> {
     /// A cgroup is another one.
     Changed(&'a Cgroup),
     /// There is no snapshot to be had.
-    Lost { reason: String },
+    Lost {
+        reason: &'a str,
+        /// What to do.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        advice: Option<&'a str>,
+    },
 }
 
 impl Event<'_> {
@@ -48,7 +50,8 @@ impl Event<'_> {
             Event::Added(cgroup) => format!("+ {}", of(cgroup)),
             Event::Removed(cgroup) => format!("- {}", of(cgroup)),
             Event::Changed(cgroup) => format!("~ {}", of(cgroup)),
-            Event::Lost { reason } => format!("! {reason}"),
+            Event::Lost { reason, advice: None } => format!("! {reason}"),
+            Event::Lost { reason, advice: Some(advice) } => format!("! {reason} ({advice})"),
         })?;
         // A line is news: it is not kept back for those that follow.
         Ok(io::stdout().lock().flush()?)
@@ -56,32 +59,34 @@ impl Event<'_> {
 }
 
 /// Cgroups by what makes them the same one: hash and name.
-type Known = BTreeMap<(u32, String), Cgroup>;
+type Known = BTreeMap<(u32, Raw), Cgroup>;
 
 /// Watches until interrupted, or for a number of snapshots.
 pub(crate) fn watch(args: &WatchArgs) -> Result<Exit, Failure> {
     let limit = Limit { payload_bytes: 0, batch_items: 0 };
     let endpoint = endpoint(&args.service)?;
-    let mut client = Client::new(&endpoint, &config(&args.reaching, limit));
-    let interrupted = interruption(client.abort_handle())?;
+    let config = config(&args.reaching, limit);
+    let mut client = Client::new(&endpoint, &config);
+    let abort = client.abort_handle();
+    let interrupted = signals::interruption(signals::catch()?, abort.clone())?;
     let mut known: Option<(u64, Known)> = None;
     let mut lost: Option<String> = None;
     let mut left = args.count;
     while left != Some(0) {
         let began = Instant::now();
-        match take(&mut client) {
+        match take(&mut client, &endpoint, &config) {
             Ok(cgroups) => {
                 lost = None;
                 known = Some(compare(known, cgroups, args.json)?);
                 left = left.map(|left| left - 1);
             }
-            Err(Error::Aborted) => break,
-            Err(error) if is_final(client.state()) => return Err(error.into()),
+            Err(_) if abort.is_aborted() => break,
+            Err(error) if is_final(&error) => return Err(at(&endpoint)(error)),
             Err(error) => {
                 // Said once: it may go on for long.
-                let reason = error.to_string();
+                let (reason, advice) = at(&endpoint)(error).into_parts();
                 if lost.as_ref() != Some(&reason) {
-                    Event::Lost { reason: reason.clone() }.print(args.json)?;
+                    Event::Lost { reason: &reason, advice: advice.as_deref() }.print(args.json)?;
                 }
                 lost = Some(reason);
             }
@@ -98,17 +103,24 @@ pub(crate) fn watch(args: &WatchArgs) -> Result<Exit, Failure> {
 }
 
 /// Whether trying again would not help.
-fn is_final(state: State) -> bool {
-    matches!(state, State::AuthFailed | State::Incompatible)
+fn is_final(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::AuthFailed
+            | Error::Incompatible
+            | Error::NoProfile
+            | Error::ProposalTooLarge
+            | Error::Refused(Status::UNSUPPORTED)
+    )
 }
 
-fn take(client: &mut Client<CgroupsSnapshot>) -> Result<Cgroups, Error> {
-    client.refresh();
-    match client.state() {
-        State::AuthFailed => Err(Error::AuthFailed),
-        State::Incompatible => Err(Error::Incompatible),
-        _ => Ok(Cgroups::of(&client.call(())?)?),
-    }
+fn take(
+    client: &mut Client<CgroupsSnapshot>,
+    endpoint: &Endpoint,
+    config: &ClientConfig,
+) -> Result<Cgroups, Error> {
+    let left = refresh(client, endpoint, config)?;
+    Ok(Cgroups::of(&client.call_within((), left)?)?)
 }
 
 /// Says what is new, and keeps it.
@@ -140,22 +152,4 @@ fn compare(
         }
     }
     Ok((generation, now))
-}
-
-/// Gets a message when somebody wants the command to end, and calls off what is waited for.
-fn interruption(abort: AbortHandle) -> Result<Receiver<()>, Failure> {
-    let failed =
-        |error: io::Error| Failure::new(Exit::Failed, format!("cannot wait for signals: {error}"));
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
-    let (sender, receiver) = mpsc::channel();
-    let wait = move || {
-        for _ in &mut signals {
-            abort.abort();
-            if sender.send(()).is_err() {
-                return;
-            }
-        }
-    };
-    thread::Builder::new().name("signals".into()).spawn(wait).map_err(failed)?;
-    Ok(receiver)
 }

@@ -1,20 +1,25 @@
 //! The command as people and programs use it.
 
-use rustix::process::{Pid as ProcessId, Signal, kill_process};
-use serde_json::Value;
+use rustix::process::{Pid as ProcessId, Signal, kill_process, kill_process_group};
+use serde_json::{Value, json};
 use snapwire::codec::{App, AppCgroup, Limit, Orchestrator, Pid, Profiles, SnapshotItem};
 use snapwire::{
     AppsLookup, CgroupsLookup, CgroupsSnapshot, Endpoint, Increment, Offer, Server, ServerConfig,
     StringReverse,
 };
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 fn snapwire(arguments: &[&str]) -> Output {
@@ -139,6 +144,11 @@ fn lookups(place: &Place) -> (Server, Server) {
             reply.set_generation(5);
             for path in request.iter() {
                 match path.starts_with(b"/known") {
+                    true if path == b"/known/odd\xff" => {
+                        let labels: &[(&[u8], &[u8])] =
+                            &[(b"b", b"1"), (b"a", b"x,y=\xfe"), (b"b", b"2")];
+                        reply.known(Orchestrator::K8S, b"a\nb", labels)?
+                    }
                     true => {
                         let labels: &[(&[u8], &[u8])] = &[(b"app", b"web"), (b"tier", b"1")];
                         reply.known(Orchestrator::K8S, b"pod", labels)?
@@ -186,10 +196,46 @@ fn answers_are_tables_or_json() {
     let as_json = |call: &[&str]| json(&snapwire(&[call, &["--json"]].concat()));
     assert_eq!(as_json(&snapshot)["cgroups"][2]["path"], "/sys/goes");
     assert_eq!(as_json(&snapshot)["generation"], 1);
-    assert_eq!(as_json(&paths)["cgroups"][0]["labels"]["tier"], "1");
+    let labels = json!([["app", "web"], ["tier", "1"]]);
+    assert_eq!(as_json(&paths)["cgroups"][0]["labels"], labels);
     assert_eq!(as_json(&paths)["cgroups"][1]["status"], "unknown-permanent");
     assert_eq!(as_json(&pids)["apps"][0]["cgroup_path"], "/system.slice/sshd");
     assert_eq!(as_json(&pids)["apps"][1]["uid"], Value::Null);
+}
+
+#[test]
+fn nothing_is_lost_of_what_is_no_text() {
+    let place = Place::new();
+    let _lookups = lookups(&place);
+    let path = OsStr::from_bytes(b"/known/odd\xff");
+    let lookup = |options: &[&str]| {
+        let mut command = command(&["call", &place.of("lookup"), "cgroups-lookup"]);
+        command.arg(path).args(options).output().unwrap()
+    };
+    let found = &json(&lookup(&["--json"]))["cgroups"][0];
+    assert_eq!(found["path"], json!({"bytes": "2f6b6e6f776e2f6f6464ff"}));
+    assert_eq!(found["name"], "a\nb");
+    let odd = json!([["b", "1"], ["a", {"bytes": "782c793dfe"}], ["b", "2"]]);
+    assert_eq!(found["labels"], odd);
+    let table = stdout(&lookup(&[]));
+    assert!(table.contains("b=1,a=x\\,y\\=\u{fffd},b=2"), "{table}");
+}
+
+#[test]
+fn the_command_line_says_which_argument_is_wrong() {
+    let place = Place::new();
+    let _lookups = lookups(&place);
+    let empty = snapwire(&["call", &place.of("lookup"), "cgroups-lookup", "/k", ""]);
+    assert_eq!(code(&empty), 2, "{}", stderr(&empty));
+    assert!(stderr(&empty).contains("<PATHS>") && stderr(&empty).contains("cannot be empty"));
+    let mut number = command(&["call", &place.of("lookup"), "increment"]);
+    let number = number.arg(OsStr::from_bytes(b"4\xff")).output().unwrap();
+    assert_eq!(code(&number), 2, "{}", stderr(&number));
+    assert!(stderr(&number).contains(r"`4\xff`"), "{}", stderr(&number));
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let help = command(&["--help"]).stdout(full).output().unwrap();
+    assert_eq!(code(&help), 1, "{}", stderr(&help));
+    assert!(stdout(&snapwire(&["--help"])).contains("130"));
 }
 
 #[test]
@@ -230,16 +276,70 @@ fn each_failure_has_its_code_and_says_what_to_do() {
     failure(&bench, 6, "does not increment");
 }
 
+fn socket() -> OwnedFd {
+    let (family, kind) = (rustix::net::AddressFamily::UNIX, rustix::net::SocketType::SEQPACKET);
+    rustix::net::socket_with(family, kind, rustix::net::SocketFlags::CLOEXEC, None).unwrap()
+}
+
 /// A socket that a server has left behind.
 fn leave_socket(path: &Path) {
-    let fd = rustix::net::socket_with(
-        rustix::net::AddressFamily::UNIX,
-        rustix::net::SocketType::SEQPACKET,
-        rustix::net::SocketFlags::CLOEXEC,
-        None,
-    )
-    .unwrap();
+    drop(bound(path));
+}
+
+fn bound(path: &Path) -> OwnedFd {
+    let fd = socket();
     rustix::net::bind(&fd, &rustix::net::SocketAddrUnix::new(path).unwrap()).unwrap();
+    fd
+}
+
+/// A server that accepts nobody, with room for one who waits.
+fn silent(path: &Path) -> OwnedFd {
+    let fd = bound(path);
+    rustix::net::listen(&fd, 0).unwrap();
+    fd
+}
+
+#[test]
+fn the_time_is_one_for_all_that_a_call_needs() {
+    let place = Place::new();
+    let path = place.path().join("silent.sock");
+    let _silent = silent(&path);
+    let timed_out = |arguments: &[&str], words: &str| {
+        let began = Instant::now();
+        let output = snapwire(&[arguments, &["--timeout", "1s"]].concat());
+        let (took, said) = (began.elapsed(), stderr(&output));
+        assert_eq!(code(&output), 5, "{said}");
+        assert!(took < Duration::from_millis(1900), "{took:?}");
+        assert!(said.contains(path.to_str().unwrap()) && said.contains(words), "{said}");
+    };
+    let silent = place.of("silent");
+    timed_out(&["call", &silent, "increment", "1"], "--timeout");
+    // What has gone may be in the queue still: one more fills it.
+    let waiting = socket();
+    rustix::io::ioctl_fionbio(&waiting, true).unwrap();
+    let _ = rustix::net::connect(&waiting, &rustix::net::SocketAddrUnix::new(&path).unwrap());
+    timed_out(&["call", &silent, "increment", "1"], "its queue is full");
+    timed_out(&["bench", &silent], "its queue is full");
+}
+
+#[test]
+fn what_a_server_does_wrong_is_told_with_its_name() {
+    let place = Place::new();
+    let config = ServerConfig::default();
+    let endpoint = place.endpoint("failing");
+    let failing = |_, _: &mut snapwire::NumberReply<'_>| Err(snapwire::Failure::Refused);
+    let _failing = Server::start::<Increment>(&endpoint, &config, failing).unwrap();
+    let _stream = UnixListener::bind(place.path().join("stream.sock")).unwrap();
+    for (service, method, expected, words) in [
+        ("failing", &["increment", "1"][..], 4, "log may say why"),
+        ("stream", &["increment", "1"], 1, "no SEQPACKET socket"),
+    ] {
+        let output = snapwire(&[&["call", &place.of(service)], method].concat());
+        let said = stderr(&output);
+        assert_eq!(code(&output), expected, "{said}");
+        assert!(said.contains(&place.of(&format!("{service}.sock"))), "{said}");
+        assert!(said.contains(words), "{said}");
+    }
 }
 
 /// A region of a process, as the contract has it.
@@ -379,6 +479,48 @@ fn the_doctor_removes_what_is_proven_stale_and_nothing_else() {
     }
 }
 
+#[test]
+fn the_doctor_knows_what_is_no_service() {
+    let place = Place::new();
+    let long = place.path().join("x".repeat(100));
+    fs::create_dir(&long).unwrap();
+    fs::set_permissions(&long, fs::Permissions::from_mode(0o700)).unwrap();
+    // Bound where the path is short: its name alone is none too long.
+    let short = place.path().join("dead.sock");
+    leave_socket(&short);
+    fs::rename(&short, long.join("dead.sock")).unwrap();
+    let foreign: [&[u8]; 4] =
+        [b".sock", b"a b.sock", b"a\xff.sock", b"a b-00000000000000aa.ipcshm"];
+    for name in &foreign[..3] {
+        leave_socket(&short);
+        fs::rename(&short, long.join(OsStr::from_bytes(name))).unwrap();
+    }
+    leave_region(long.join(OsStr::from_bytes(foreign[3])), ended());
+    let directory = long.to_str().unwrap();
+    let listed = json(&snapwire(&["ls", directory, "--json"]));
+    let states = listed.as_array().unwrap().iter().map(|row| (&row["service"], &row["state"]));
+    let odd = json!({"bytes": "61ff"});
+    for (name, state) in [(&json!("dead"), "stale"), (&odd, "stale"), (&json!(""), "stale")] {
+        assert!(states.clone().any(|row| row == (name, &json!(state))), "{listed}");
+    }
+    let looked = snapwire(&["doctor", directory]);
+    let text = String::from_utf8_lossy(&looked.stdout).into_owned();
+    assert_eq!(code(&looked), 7, "{text}");
+    assert!(text.contains("service dead: nobody listens on its socket"), "{text}");
+    assert!(!text.contains("next server removes it"), "{text}");
+    let fixed = snapwire(&["doctor", directory, "--fix", "--json"]);
+    let findings = json(&fixed);
+    assert_eq!(code(&fixed), 0, "{findings}");
+    let file = |grade: &str, file: Value| {
+        let all = findings.as_array().unwrap();
+        all.iter().any(|finding| finding["grade"] == grade && finding["file"] == file)
+    };
+    assert!(file("fixed", json!("dead.sock")), "{findings}");
+    assert!(file("note", json!({"bytes": "61ff2e736f636b"})), "{findings}");
+    assert_eq!(fs::read_dir(&long).unwrap().count(), foreign.len());
+    assert!(foreign.iter().all(|name| long.join(OsStr::from_bytes(name)).exists()));
+}
+
 /// The command in another pid namespace, from which no process outside is seen.
 fn elsewhere(arguments: &[&str]) -> Command {
     let mut command = Command::new("unshare");
@@ -468,6 +610,146 @@ fn what_changes_is_watched_until_interrupted() {
     assert_eq!(events.len(), 4);
     assert_eq!((&events[0]["event"], &events[0]["cgroups"]), (&"snapshot".into(), &3.into()));
     assert_eq!((&events[1]["event"], &events[1]["name"]), (&"added".into(), &"comes".into()));
+}
+
+#[test]
+fn what_cannot_be_watched_is_told_at_once_and_what_may_be_back_once() {
+    let place = Place::new();
+    let _numbers = place.numbers(0);
+    let other = snapwire(&["watch", &place.of("numbers"), "--interval", "1ms"]);
+    assert_eq!(code(&other), 4, "{}", stderr(&other));
+    assert!(stderr(&other).contains("another method"), "{}", stderr(&other));
+    let mut watch =
+        command(&["watch", &place.of("absent"), "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lost = String::new();
+    BufReader::new(watch.stdout.take().unwrap()).read_line(&mut lost).unwrap();
+    let lost: Value = serde_json::from_str(&lost).unwrap();
+    kill_process(ProcessId::from_child(&watch), Signal::INT).unwrap();
+    assert_eq!(watch.wait().unwrap().code(), Some(0));
+    assert!(lost["reason"].as_str().unwrap().contains(&place.of("absent.sock")), "{lost}");
+    assert!(lost["advice"].as_str().unwrap().contains("snapwire ls"), "{lost}");
+}
+
+#[test]
+fn to_end_a_watch_is_no_loss() {
+    let place = Place::new();
+    let silent = silent(&place.path().join("silent.sock"));
+    let watch = command(&["watch", &place.of("silent")]).stdout(Stdio::piped()).spawn().unwrap();
+    // It waits for the answer to its handshake.
+    let peer = rustix::net::accept(&silent).unwrap();
+    rustix::net::recv(&peer, &mut [0; 128][..], rustix::net::RecvFlags::empty()).unwrap();
+    kill_process(ProcessId::from_child(&watch), Signal::INT).unwrap();
+    let output = watch.wait_with_output().unwrap();
+    assert_eq!((stdout(&output), stderr(&output)), (String::new(), String::new()));
+}
+
+#[test]
+fn cgroups_that_print_alike_are_not_one() {
+    let place = Place::new();
+    let names: [&[u8]; 6] = [b"a\xfe", b"a\xff", b"a\n", b"a\\n", b"b", b"c"];
+    let serve = move |_, reply: &mut snapwire::SnapshotReply<'_>| {
+        for name in names {
+            let (hash, options, enabled, path) = (1, 2, 1, b"/p");
+            reply.builder().push(&SnapshotItem { hash, options, enabled, name, path })?;
+        }
+        Ok(())
+    };
+    let config = ServerConfig::default();
+    let endpoint = place.endpoint("cgroups");
+    let _server = Server::start::<CgroupsSnapshot>(&endpoint, &config, serve).unwrap();
+    let watch = snapwire(&["watch", &place.of("cgroups"), "--count", "1", "--json"]);
+    let events: Vec<Value> =
+        stdout(&watch).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut watched: Vec<&Value> = events[1..].iter().map(|event| &event["name"]).collect();
+    watched.sort_by_key(|name| name.to_string());
+    assert_eq!(events[0]["cgroups"], 6);
+    let expected = [
+        &json!("a\\n"),
+        &json!("a\n"),
+        &json!("b"),
+        &json!("c"),
+        &json!({"bytes": "61fe"}),
+        &json!({"bytes": "61ff"}),
+    ];
+    assert_eq!(watched, expected);
+}
+
+#[test]
+fn an_interrupted_measurement_says_so() {
+    let place = Place::new();
+    let (sender, measuring) = mpsc::channel();
+    let zeros = AtomicU64::new(0);
+    let _numbers = Server::start::<Increment>(
+        &place.endpoint("numbers"),
+        &ServerConfig::default(),
+        move |number, reply| {
+            // The numbers begin again after the warm-up.
+            if number == 0 {
+                zeros.fetch_add(1, Ordering::SeqCst);
+            }
+            if number == 1 && zeros.load(Ordering::SeqCst) == 2 {
+                let _ = sender.send(());
+            }
+            reply.set(number.wrapping_add(1));
+            Ok(())
+        },
+    )
+    .unwrap();
+    let options = ["--profile", "uds", "--duration", "5s", "--json"];
+    let bench = command(&[&["bench", &place.of("numbers")], &options[..]].concat())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    measuring.recv().unwrap();
+    kill_process(ProcessId::from_child(&bench), Signal::TERM).unwrap();
+    let output = bench.wait_with_output().unwrap();
+    assert_eq!(code(&output), 130);
+    let report = json(&output);
+    assert_eq!(report["interrupted"], true);
+    let positive = |what: &str| report[what].as_f64().unwrap() > 0.0;
+    assert!(positive("messages") && positive("items_per_s"), "{report}");
+}
+
+/// Waits until something is found, which must be soon.
+fn soon<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        match find() {
+            Some(found) => return found,
+            None if began.elapsed() > Duration::from_secs(20) => panic!("no {what}"),
+            None => std::thread::yield_now(),
+        }
+    }
+}
+
+#[test]
+fn a_measurement_leaves_nothing_however_it_ends() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::KILL] {
+        let mut command = command(&["bench", "--duration", "100s"]);
+        let mut bench =
+            command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().unwrap();
+        let pid = ProcessId::from_child(&bench);
+        let raw = pid.as_raw_nonzero();
+        // Its server's first argument is the service.
+        let socket = soon("server", || {
+            let children = fs::read_to_string(format!("/proc/{raw}/task/{raw}/children")).ok()?;
+            let child = children.split_whitespace().next()?;
+            let arguments = fs::read_to_string(format!("/proc/{child}/cmdline")).ok()?;
+            let socket = PathBuf::from(format!("{}.sock", arguments.split('\0').nth(2)?));
+            socket.exists().then_some(socket)
+        });
+        let directory = socket.parent().unwrap();
+        if signal == Signal::KILL {
+            // The server is left to itself.
+            kill_process(pid, signal).unwrap();
+            bench.wait().unwrap();
+            soon("end of the server", || (!directory.exists()).then_some(()));
+        } else {
+            kill_process_group(pid, signal).unwrap();
+            assert_eq!(bench.wait().unwrap().code(), Some(130), "{signal:?}");
+            assert!(!directory.exists(), "{signal:?}");
+        }
+    }
 }
 
 #[test]
