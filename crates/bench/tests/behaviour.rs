@@ -254,23 +254,8 @@ fn what_was_interrupted_is_measured_again_and_nothing_twice() {
          [ $n -eq 4 ] && exec sleep 1000; {CLIENT}"
     );
     let mut first = place.create(place.matrix(&client, SERVER, ""));
-    let cancel = Cancel::new().unwrap();
-    let (press, count) = (cancel.clone(), place.0.path().join("count"));
-    let (done, is_done) = mpsc::channel::<()>();
-    let presser = thread::spawn(move || {
-        while fs::read_to_string(&count).unwrap_or_default().lines().count() < 4 {
-            if is_done.recv_timeout(Duration::from_millis(5)).is_ok() {
-                return;
-            }
-        }
-        press.cancel();
-    });
-    let ended = first.execute(&cancel, |_| ());
-    done.send(()).ok();
-    presser.join().unwrap();
-    assert!(matches!(ended, Err(RunError::Interrupted)), "{ended:?}");
+    interrupt_at(&place, &mut first, 4);
     assert_eq!(first.state().samples.len(), 3);
-    place.assert_clean();
     let refusal = judge(first.state()).unwrap_err();
     assert!(refusal.to_string().starts_with("nothing is published, for 2 reasons:"), "{refusal}");
 

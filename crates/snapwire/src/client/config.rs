@@ -26,8 +26,8 @@ impl Default for LookupMax {
 pub struct ClientConfig {
     /// Transports, limits and token. Request limits grow up to 1 MiB when something does not fit.
     pub offer: Offer,
-    /// How long a call may take, with everything that it needs. Zero is forever, except for
-    /// connecting, which takes at most 5 seconds.
+    /// How long a call may take, with everything that it needs. Zero is forever, except for a
+    /// `refresh`, which takes at most 5 seconds.
     pub timeout: Duration,
     /// Bounds of look-ups.
     pub lookup: LookupMax,
