@@ -12,10 +12,12 @@ use belljar_bench::{
     assess, judge,
 };
 
-/// A client that asks twice, measures for a hundredth of a second, and reports in braces that survive
-/// placeholders. That the server must answer once before it can be asked again makes it use CPU time.
-const CLIENT: &str = r#"echo 1 > {run_dir}/ask; echo 2 > {run_dir}/ask; sleep 0.02; echo '{{"belljar_bench":1,"operations":500,"elapsed_ns":10000000,"latency_ns":{{"p50":8000,"p95":9000,"p99":10000,"p999":11000,"max":12000}}}}'"#;
-const SERVER: &str = "mkfifo {run_dir}/ask; echo READY; while :; do read x < {run_dir}/ask; done";
+/// A client that waits for an answer, which makes the server use CPU time, measures for a hundredth of a
+/// second, and reports in braces that survive placeholders. Both sides hold both ends of each pipe open, so
+/// that nobody writes into one that nobody reads.
+const CLIENT: &str = r#"exec 3<>{run_dir}/ask 4<>{run_dir}/answer; echo 1 >&3; read x <&4; sleep 0.02; echo '{{"belljar_bench":1,"operations":500,"elapsed_ns":10000000,"latency_ns":{{"p50":8000,"p95":9000,"p99":10000,"p999":11000,"max":12000}}}}'"#;
+const SERVER: &str = "mkfifo {run_dir}/ask {run_dir}/answer; exec 3<>{run_dir}/ask 4<>{run_dir}/answer; \
+                      echo READY; while read x <&3; do echo $x >&4; done";
 
 /// A place for a run and for what its scripts leave.
 struct Place(tempfile::TempDir);
@@ -152,7 +154,7 @@ fn whoever_misbehaves_fails_the_row_and_nothing_is_left() {
         (
             "other_processes",
             CLIENT,
-            "mkfifo {run_dir}/ask; sleep 1000 & echo $! >> pids; echo READY; while :; do read x < {run_dir}/ask; done",
+            &SERVER.replace("echo READY", "sleep 1000 & echo $! >> pids; echo READY"),
             "",
         ),
         (
