@@ -10,6 +10,7 @@ use belljar_bench::{
     Cancel, Event, Matrix, MatrixError, Note, Progress, PublishError, Results, Run, RunError,
     Selection, State, StateError, assess, judge, withdraw,
 };
+use belljar_record::is_target_directory;
 use serde_json::{Value, json as object};
 use std::error::Error;
 use std::fmt::Display;
@@ -162,7 +163,7 @@ fn first_free<R>(
 fn default_directory(matrix: &Path) -> anyhow::Result<PathBuf> {
     let here = std::env::current_dir().context("cannot tell the working directory")?;
     let targets = here.ancestors().map(|directory| directory.join("target"));
-    let target = { targets }.find(|target| target.join("CACHEDIR.TAG").is_file());
+    let target = { targets }.find(|target| is_target_directory(target));
     let root = target.map_or_else(|| here.join("belljar-bench"), |it| it.join("belljar/bench"));
     let stem = matrix.file_stem().unwrap_or_default().to_string_lossy();
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

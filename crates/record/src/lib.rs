@@ -99,5 +99,5 @@ pub use record::{
 pub use said::{Difference, Digest, Line, Said, SaidError, Transcript, first_difference};
 #[cfg(feature = "schema")]
 pub use schema::schema;
-pub use target::target_root;
+pub use target::{is_target_directory, target_root};
 pub use text::Tail;

@@ -6,8 +6,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The root for the records of a test binary: `belljar` in the target directory of cargo that
-/// `exe` is in, which is its closest ancestor with a `CACHEDIR.TAG`; otherwise `belljar` in the
-/// user's state directory (`$XDG_STATE_HOME`, by default `~/.local/state`).
+/// `exe` is in, which is the closest that [`is_target_directory`]; otherwise `belljar` in the user's
+/// state directory (`$XDG_STATE_HOME`, by default `~/.local/state`).
 ///
 /// `None` when there is no such ancestor and the user has no home directory.
 pub fn target_root(exe: &Path) -> Option<PathBuf> {
@@ -21,7 +21,14 @@ pub fn target_root(exe: &Path) -> Option<PathBuf> {
 }
 
 fn target_directory(exe: &Path) -> Option<&Path> {
-    exe.ancestors().skip(1).find(|directory| is_tag(&directory.join("CACHEDIR.TAG")))
+    exe.ancestors().skip(1).find(|directory| is_target_directory(directory))
+}
+
+/// Whether cargo builds in this directory. It puts a `CACHEDIR.TAG` into one that it makes, and into
+/// one that was there before, such as cargo-nextest's, only what it knows of the compiler.
+pub fn is_target_directory(directory: &Path) -> bool {
+    let is_file = |name| directory.join(name).is_file();
+    is_file(".rustc_info.json") || is_tag(&directory.join("CACHEDIR.TAG"))
 }
 
 /// Whether the file begins as <https://bford.info/cachedir/> says.
@@ -58,5 +65,8 @@ mod tests {
         fs::write(target.join("CACHEDIR.TAG"), tag).unwrap();
         assert_eq!(target_directory(&exe), Some(target.as_path()));
         assert_eq!(target_root(&exe), Some(target.join("belljar")));
+        fs::remove_file(target.join("CACHEDIR.TAG")).unwrap();
+        fs::write(target.join(".rustc_info.json"), "{}").unwrap();
+        assert_eq!(target_directory(&exe), Some(target.as_path()), "it was there before cargo");
     }
 }
