@@ -12,8 +12,12 @@ use crate::orphan::children;
 /// This is the process's CPU-time clock (clock_getcpuclockid(3)): it has the scheduler's resolution,
 /// where `/proc/PID/stat` counts in hundredths of a second. It can be read until the process has been
 /// waited for.
+///
+/// # Errors
+///
+/// The kernel's, for a process that is not there.
 #[expect(unsafe_code)]
-pub(crate) fn process_cpu_ns(pid: Pid) -> io::Result<u64> {
+pub fn process_cpu_ns(pid: Pid) -> io::Result<u64> {
     let mut clock = 0;
     // SAFETY: `clock` is a valid place for a clock id.
     let error = unsafe { libc::clock_getcpuclockid(pid.as_raw_nonzero().get(), &raw mut clock) };
@@ -31,7 +35,7 @@ pub(crate) fn process_cpu_ns(pid: Pid) -> io::Result<u64> {
 
 /// What all processes of the machine have used since it was booted.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct MachineCpu {
+pub struct MachineCpu {
     busy_ns: u64,
     cpus: u64,
 }
@@ -39,7 +43,11 @@ pub(crate) struct MachineCpu {
 impl MachineCpu {
     /// Up to now. What a hypervisor gave to other machines counts too. The resolution is a tick for
     /// each CPU.
-    pub(crate) fn now() -> io::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// When `/proc/stat` cannot be read.
+    pub fn now() -> io::Result<Self> {
         let text = fs::read_to_string("/proc/stat")?;
         let missing = || io::Error::other("/proc/stat has no `cpu` line");
         let ticks = busy_ticks(&text).ok_or_else(missing)?;
@@ -49,7 +57,7 @@ impl MachineCpu {
 
     /// What others than those who used `used_ns` have used since `before`, in a time of `wall_ns`; no
     /// more than there are CPUs, since ticks are coarse.
-    pub(crate) fn foreign_ns(&self, before: &Self, used_ns: u64, wall_ns: u64) -> u64 {
+    pub fn foreign_ns(&self, before: &Self, used_ns: u64, wall_ns: u64) -> u64 {
         let busy_ns = self.busy_ns.saturating_sub(before.busy_ns);
         busy_ns.saturating_sub(used_ns).min(wall_ns.saturating_mul(self.cpus))
     }

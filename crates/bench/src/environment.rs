@@ -14,6 +14,8 @@ pub struct Environment {
     pub host: Host,
     /// How the kernel chooses the clock of the first CPU; `None` where it does not choose.
     pub governor: Option<String>,
+    /// The priority of the runner and of all that it starts: 0 unless somebody has changed it.
+    pub nice: i32,
     /// The load of the minute before the run began.
     pub load_1min: Option<f64>,
     /// The working tree that the matrix is in.
@@ -39,6 +41,7 @@ impl Environment {
         Self {
             host: Host::current(),
             governor: fs::read_to_string(governor).ok().map(|text| text.trim().to_owned()),
+            nice: rustix::process::getpriority_process(None).unwrap_or(0),
             load_1min: load.and_then(|text| text.split(' ').next()?.parse().ok()),
             project: Project::of_directory(directory),
             programs,
@@ -47,13 +50,32 @@ impl Environment {
 
     /// What differs such that samples cannot stand in one table.
     pub(crate) fn difference(&self, other: &Self) -> Option<String> {
-        if self.host != other.host {
-            return Some(String::from("the machine or its kernel is another one"));
-        }
-        if self.governor != other.governor {
-            return Some(String::from("the CPU governor is another one"));
+        for (is_other, what) in [
+            (self.host != other.host, "the machine or its kernel"),
+            (self.governor != other.governor, "the CPU governor"),
+            (self.nice != other.nice, "the priority (nice)"),
+        ] {
+            if is_other {
+                return Some(format!("{what} is another one"));
+            }
         }
         let changed = self.programs.iter().find(|program| !other.programs.contains(program))?;
         Some(format!("{} is not what it was", changed.path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_figures_differ_is_named() {
+        let here = Environment::default();
+        let governor = Environment { governor: Some("powersave".into()), ..here.clone() };
+        let nice = Environment { nice: 19, load_1min: Some(1.0), ..here.clone() };
+        let difference = |other| here.difference(&other).unwrap_or_default();
+        assert_eq!(difference(governor), "the CPU governor is another one");
+        assert_eq!(difference(nice), "the priority (nice) is another one");
+        assert_eq!(difference(Environment { load_1min: Some(1.0), ..here.clone() }), "");
     }
 }

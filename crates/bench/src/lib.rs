@@ -53,7 +53,7 @@
 //!
 //! | start here | holds |
 //! | --- | --- |
-//! | [`Matrix`], [`Family`], [`Policy`], [`Limit`] | the declaration, field by field |
+//! | [`Matrix`], [`Build`], [`Family`], [`Policy`], [`Limit`] | the declaration, field by field |
 //! | [`Cell`], [`CellKey`], [`Rate`] | a row before it is measured |
 //! | [`protocol`] | what clients and servers say |
 //! | [`Pacer`], [`Meter`] | the same for clients in Rust |
@@ -87,6 +87,7 @@ mod cpu;
 mod diagnosis;
 mod environment;
 mod estimate;
+mod evidence;
 mod fault;
 mod judge;
 mod limit;
@@ -113,13 +114,14 @@ mod testing;
 pub use cancel::Cancel;
 pub use cell::{Cell, CellKey};
 pub use client::{Meter, Pacer};
+pub use cpu::{MachineCpu, process_cpu_ns};
 pub use diagnosis::{Diagnosis, Status, Tries};
 pub use environment::{Environment, Program};
 pub use estimate::Progress;
 pub use fault::Fault;
 pub use judge::{Assessment, Problem, Refusal, assess, judge};
 pub use limit::{Label, Limit, Selection};
-pub use matrix::{Axis, Family, Matrix, MatrixError};
+pub use matrix::{Axis, Build, Family, Matrix, MatrixError};
 pub use measurement::Measurement;
 pub use metric::Metric;
 pub use policy::Policy;

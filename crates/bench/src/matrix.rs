@@ -29,11 +29,10 @@ pub struct Matrix {
     /// How rows are measured.
     #[serde(default)]
     pub policy: Policy,
-    /// Builds that are measured side by side: a name, and what `{build.value}` stands for, most often
-    /// a directory. With two or more every family has a row for each, and the report compares each
-    /// with the first.
+    /// Builds that are measured side by side. With two or more every family has a row for each, and the
+    /// report compares each with the first.
     #[serde(default)]
-    pub builds: IndexMap<String, String>,
+    pub builds: IndexMap<String, Build>,
     /// The axes that families choose from.
     #[serde(default)]
     pub axes: IndexMap<String, Axis>,
@@ -43,6 +42,42 @@ pub struct Matrix {
     /// Floors and ceilings.
     #[serde(default, rename = "limit")]
     pub limits: Vec<Limit>,
+}
+
+/// What `{build.value}` stands for, most often a directory; and how it was made, if anybody says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "a build is \"VALUE\", or { value = \"VALUE\", description = \"how it was made\" }"
+)]
+pub enum Build {
+    /// The value alone.
+    Value(String),
+    /// Both.
+    Described {
+        /// The value.
+        value: String,
+        /// The commit, flags and compiler, for the report.
+        description: String,
+    },
+}
+
+impl Build {
+    /// What `{build.value}` stands for.
+    pub fn value(&self) -> &str {
+        match self {
+            Self::Value(value) | Self::Described { value, .. } => value,
+        }
+    }
+
+    /// How it was made; empty when nobody says.
+    pub fn description(&self) -> &str {
+        match self {
+            Self::Value(_) => "",
+            Self::Described { description, .. } => description,
+        }
+    }
 }
 
 /// The values of an axis: a list of names, or a table of names and what `{axis.value}` stands for.
@@ -189,18 +224,12 @@ impl Matrix {
     ) -> Result<Self, MatrixError> {
         self.builds.clear();
         for (name, value) in builds {
-            if self.builds.insert(name.clone(), value).is_some() {
+            if self.builds.insert(name.clone(), Build::Value(value)).is_some() {
                 return Err(wrong("builds", format!("`{name}` is there twice")));
             }
         }
         self.check()?;
         Ok(self)
-    }
-
-    /// A hash of everything that it says, by which a run that goes on knows it again.
-    pub fn hash(&self) -> String {
-        let text = serde_json::to_vec(self).expect("a matrix can be written");
-        blake3::hash(&text).to_hex()[..16].to_owned()
     }
 
     /// All rows: families in their order; in each builds, axes and rates, the last varying fastest.
@@ -231,7 +260,7 @@ impl Matrix {
     /// What rows of a family differ in besides their rate: builds if there are any, and axes, each with
     /// its values and what they stand for.
     fn dimensions<'a>(&'a self, family: &'a Family) -> Vec<(&'a str, Vec<(&'a str, &'a str)>)> {
-        let builds = self.builds.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let builds = self.builds.iter().map(|(name, value)| (name.as_str(), value.value()));
         let mut dimensions: Vec<(&str, Vec<(&str, &str)>)> = vec![(BUILD, builds.collect())];
         dimensions.extend(family.axes.iter().map(|axis| {
             let only = family.only.get(axis);
@@ -628,10 +657,24 @@ mod tests {
         let matrix = Matrix::parse(MATRIX).unwrap();
         let json = serde_json::to_string(&matrix).unwrap();
         let again: Matrix = serde_json::from_str(&json).unwrap();
-        assert_eq!((again.hash(), keys(&again)), (matrix.hash(), keys(&matrix)));
+        assert_eq!(keys(&again), keys(&matrix));
         assert_eq!(again, matrix);
-        let other = Matrix::parse(&MATRIX.replace("samples = 5", "samples = 6")).unwrap();
-        assert_ne!(other.hash(), matrix.hash());
+    }
+
+    #[test]
+    fn builds_may_say_how_they_were_made() {
+        let builds =
+            "[builds]\nbase = \"x\"\nnew = { value = \"y\", description = \"-O2\" }\n[axes]";
+        let text = MATRIX.replace("{rate_per_s}", "{rate_per_s}{build}").replace("[axes]", builds);
+        let matrix = Matrix::parse(&text).unwrap();
+        let said = matrix.builds.values().map(|build| (build.value(), build.description()));
+        assert_eq!(said.collect::<Vec<_>>(), [("x", ""), ("y", "-O2")]);
+        let json = serde_json::to_string(&matrix).unwrap();
+        assert!(json.contains(r#""builds":{"base":"x","new":{"value":"y""#), "{json}");
+        assert_eq!(serde_json::from_str::<Matrix>(&json).unwrap(), matrix);
+        let error = Matrix::parse(&text.replace("description = \"-O2", "flags = \"-O2"));
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("a build is \"VALUE\", or { value = "), "{error}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cancel::Cancel;
 use crate::cpu::process_cpu_ns;
+use crate::fault::Fault;
 use crate::orphan::MARK;
 use crate::protocol::{READY_LINE, REPORT_BYTES_MAX};
 
@@ -121,9 +122,26 @@ impl Kept {
     }
 }
 
-/// Somebody has called the run off.
-#[derive(Debug)]
-pub(crate) struct Interrupted;
+/// What ends a sample before it has figures.
+pub(crate) enum Stop {
+    Fault(Fault),
+    /// Somebody has called the run off.
+    Interrupted,
+    /// The runner's own fault.
+    Io(io::Error),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
 
 impl Process {
     /// Starts a program in `directory`, on `cpus` if any are named. It and all that it starts carry
@@ -244,7 +262,7 @@ pub(crate) fn wait_for_news(
     processes: &mut [&mut Process],
     cancel: &Cancel,
     deadline: Instant,
-) -> io::Result<Result<(), Interrupted>> {
+) -> Result<(), Stop> {
     let is_cancelled = {
         let mut fds = vec![PollFd::new(cancel, PollFlags::IN)];
         for process in processes.iter() {
@@ -258,15 +276,14 @@ pub(crate) fn wait_for_news(
         let left = Timespec::try_from(left).map_err(io::Error::other)?;
         match poll(&mut fds, Some(&left)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(io::Error::from(error).into()),
         }
         fds[0].revents().contains(PollFlags::IN)
     };
     if is_cancelled {
-        return Ok(Err(Interrupted));
+        return Err(Stop::Interrupted);
     }
-    processes.iter_mut().try_for_each(|process| process.look())?;
-    Ok(Ok(()))
+    Ok(processes.iter_mut().try_for_each(|process| process.look())?)
 }
 
 /// Whether a server that was told to end has ended well.

@@ -12,6 +12,8 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexSet;
+
 use crate::metric::Metric;
 use crate::results::{LimitCheck, Results, Row};
 
@@ -20,6 +22,9 @@ const REPORT_DIRECTORY: &str = "report";
 
 /// The files in it. Others are not a run's own.
 const REPORTS: [&str; 4] = ["results.csv", "results.json", "results.md", "report.html"];
+
+/// Where they are written first.
+const STAGED: &str = ".report";
 
 /// Why reports are not there, or are still there.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +82,10 @@ impl Results {
     ///
     /// [`PublishError`] when the file system says no, or somebody else has put something in there.
     pub fn publish(&self, run: &Path) -> Result<PathBuf, PublishError> {
-        let staged = tempfile::Builder::new().prefix(".report-").tempdir_in(run);
+        let _turn = turn(run);
+        // Of somebody who was killed.
+        let _ = fs::remove_dir_all(run.join(STAGED));
+        let staged = tempfile::Builder::new().prefix(STAGED).rand_bytes(0).tempdir_in(run);
         let staged = staged.map_err(failed("make a directory in", run, run))?;
         let texts = [self.csv(), self.json(), self.markdown(), self.html()];
         for (name, text) in REPORTS.into_iter().zip(texts) {
@@ -92,7 +100,6 @@ impl Results {
         let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         let set = fs::set_permissions(staged.path(), readable);
         set.map_err(failed("let others read", staged.path(), run))?;
-        let _turn = turn(run);
         remove(run)?;
         let path = run.join(REPORT_DIRECTORY);
         let moved = fs::rename(staged.path(), &path);
@@ -155,29 +162,25 @@ pub fn withdraw(run: &Path) -> Result<(), PublishError> {
 
 fn remove(run: &Path) -> Result<(), PublishError> {
     let directory = run.join(REPORT_DIRECTORY);
-    let removed = REPORTS.iter().try_for_each(|name| match fs::remove_file(directory.join(name)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    });
-    let removed = removed.and_then(|()| match fs::remove_dir(&directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-        removed => removed,
+    // Where nothing can be written nothing can be removed either, not even what is not there.
+    let is_there = |path: &Path| match path.symlink_metadata() {
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+        Ok(_) => true,
+    };
+    let mut files = REPORTS.iter().map(|name| directory.join(name)).filter(|path| is_there(path));
+    let removed = files.try_for_each(fs::remove_file).and_then(|()| {
+        match is_there(&directory).then(|| fs::remove_dir(&directory)) {
+            Some(Err(error)) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error),
+            _ => Ok(()),
+        }
     });
     removed.map_err(failed("remove the old reports in", &directory, run))
 }
 
 /// The labels that rows have besides family and rate, in the order in which they first appear.
-fn axes_of<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Vec<&'a str> {
-    let mut axes = Vec::new();
-    for row in rows {
-        for (name, _) in row.key.labels() {
-            if !["family", "rate"].contains(&name) && !axes.contains(&name) {
-                axes.push(name);
-            }
-        }
-    }
-    axes
+fn axes_of<'a>(rows: impl IntoIterator<Item = &'a Row>) -> IndexSet<&'a str> {
+    let names = rows.into_iter().flat_map(|row| row.key.labels().map(|(name, _)| name));
+    names.filter(|name| !["family", "rate"].contains(name)).collect()
 }
 
 /// What a table for people shows of a row.
@@ -218,30 +221,51 @@ fn figure_text(metric: Metric, value: f64) -> String {
     }
 }
 
+/// A figure of a row for people: at a fixed rate its operations come with the part of it that they are.
+fn cell_text(row: &Row, metric: Metric) -> Option<String> {
+    let value = row.figure(metric)?;
+    let text = figure_text(metric, value);
+    let rate = row.key.label("rate").filter(|_| metric == Metric::OperationsPerS);
+    let offered: Option<f64> = rate.and_then(|rate| rate.parse().ok());
+    Some(match offered {
+        Some(offered) => format!("{text} ({:.1} %)", value * 100.0 / offered),
+        None => text,
+    })
+}
+
 /// What the run was measured on and how, as pairs of a name and a text.
 fn facts(results: &Results) -> Vec<(&'static str, String)> {
     let environment = &results.environment;
     let host = &environment.host;
     let policy = &results.matrix.policy;
     let unknown = || String::from("unknown");
+    let known = |text: &Option<String>| text.clone().unwrap_or_else(unknown);
     let mut facts = Vec::new();
     let cpus = host.cpus.map_or_else(unknown, |cpus| cpus.to_string());
-    let model = host.cpu_model.clone().unwrap_or_else(unknown);
+    let model = known(&host.cpu_model);
     let memory = host.memory_mib.map_or_else(unknown, |mib| format!("{mib} MiB"));
     facts.push(("machine", format!("{model}; {cpus} CPUs; {memory} of memory")));
-    let kernel = host.kernel_release.clone().unwrap_or_else(unknown);
-    let os = host.os.clone().unwrap_or_else(unknown);
-    facts.push(("system", format!("Linux {kernel}; {os}")));
-    let governor = environment.governor.clone();
-    let governor = governor.unwrap_or_else(|| String::from("not the kernel's to choose"));
+    facts.push(("system", format!("Linux {}; {}", known(&host.kernel_release), known(&host.os))));
+    let governor = environment.governor.as_deref().unwrap_or("not the kernel's to choose");
     let load = environment.load_1min.map_or_else(unknown, |load| format!("{load:.2}"));
     facts.push(("CPU clock", format!("{governor}; load before the run {load}")));
     let pinned = |cpus: &Option<belljar_topology::CpuSet>| {
         cpus.as_ref().map_or_else(|| String::from("any CPU"), |cpus| format!("CPUs {cpus}"))
     };
     let (client, server) = (pinned(&policy.client_cpus), pinned(&policy.server_cpus));
-    facts.push(("placement", format!("clients on {client}; servers on {server}")));
+    let priority = match environment.nice {
+        0 => String::new(),
+        nice => format!("; at a priority of nice {nice}"),
+    };
+    facts.push(("placement", format!("clients on {client}; servers on {server}{priority}")));
     facts.push(("code", environment.project.short().unwrap_or_else(unknown)));
+    for (name, build) in &results.matrix.builds {
+        let made = match build.description().trim() {
+            "" => "nobody says how it was made",
+            description => description,
+        };
+        facts.push(("build", format!("{name}, {}: {made}", build.value())));
+    }
     let (begun, ended) = (seconds(&results.begun_at), seconds(&results.ended_at));
     facts.push(("measured", format!("{begun} to {ended}")));
     let samples = format!("{} of each row", policy.samples);
@@ -278,6 +302,9 @@ fn method(results: &Results) -> Vec<String> {
              Other processes may use {} CPUs at most. One row that breaks this, fails or is missing, \
              and nothing is published.",
             policy.spread_max, policy.foreign_cpus_max
+        ),
+        String::from(
+            "At a fixed rate, ops/s is what was achieved, with the part of the offered rate in brackets.",
         ),
         String::from(
             "Latency is the time of one operation. At a fixed rate it counts from when the operation \
@@ -335,11 +362,13 @@ fn limit_texts(check: &LimitCheck) -> (String, String) {
 mod tests {
     use super::*;
     use crate::judge::judge;
+    use crate::matrix::Build;
     use crate::testing::{complete, with_throughputs};
 
     #[test]
     fn reports_are_published_together_and_withdrawn_together() {
         let run = tempfile::tempdir().unwrap();
+        fs::create_dir_all(run.path().join(".report/of-one-that-was-killed")).unwrap();
         let results = judge(&complete(&["base", "new"])).unwrap();
         for _ in 0..2 {
             let path = results.publish(run.path()).unwrap();
@@ -433,11 +462,43 @@ mod tests {
             "**FAIL: 1 of 6 limits is missed**",
             "| family=ping client=rust server=rust rate=max | operations_per_s | 899 | at least 900 | **missed** |",
             "| client | server | rate | items/s | ops/s | p50 |",
-            "| rust | c | 1000 | 1000 | 1000 | 9.0 µs |",
+            "| rust | c | 1000 | 1000 | 1000 (100.0 %) | 9.0 µs |",
             "| client | rate | items/s | p50 |",
             "| c | max | 1000 | - |",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_report_says_how_builds_were_made_and_what_was_achieved() {
+        let mut state = complete(&["base", "new"]);
+        let (value, description) = (String::from("out/new"), String::from(" -O2,\n\"<b>\" "));
+        state.begun.matrix.builds["new"] = Build::Described { value, description };
+        state.begun.environment.nice = 19;
+        with_throughputs(&mut state, 1, &[917.0; 5]);
+        let results = judge(&state).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&results.json()).unwrap();
+        let builds = &json["matrix"]["builds"];
+        assert_eq!(
+            (&builds["base"], &builds["new"]["value"]),
+            (&"out/base".into(), &"out/new".into())
+        );
+        assert_eq!(json["environment"]["nice"], 19);
+        for (report, expected) in [
+            (results.json(), "\"description\": \" -O2,\\n\\\"<b>\\\" \""),
+            (results.json(), "\"operations_per_s\": 917.0"),
+            (results.markdown(), "- build: base, out/base: nobody says how it was made\n"),
+            (results.markdown(), "- build: new, out/new: -O2, \"&lt;b&gt;\"\n"),
+            (results.markdown(), " | 1000 | 917 | 917 (91.7 %) | "),
+            (results.markdown(), "; at a priority of nice 19\n"),
+            (results.html(), "<dd>new, out/new: -O2,\n&quot;&lt;b&gt;&quot;</dd>"),
+            (results.html(), "<td title=\"917\">917 (91.7 %)</td>"),
+            (results.csv(), ",note,build_description\n"),
+            (results.csv(), ",\"-O2, \"\"<b>\"\"\"\n"),
+            (results.csv(), "1000,5,917,917,"),
+        ] {
+            assert!(report.contains(expected), "{expected}\n{report}");
         }
     }
 
@@ -458,12 +519,14 @@ mod tests {
         matrix.title = String::from("a\n# b\u{1b}]0;c\u{7}");
         matrix.description = String::from(" # PASS\n\n<b>|\\<i>\n");
         matrix.families[0].description = String::from("\r\n## d");
+        matrix.families[1].description = String::from("```\n![g](http://h) \\[");
         state.begun.environment.host.os = Some(String::from("e\n\n## f"));
         let text = judge(&state).unwrap().markdown();
         for expected in [
             "# a # b\\u{1b}]0;c\\u{7}\n",
             "\n\\# PASS &lt;b&gt;&#124;\\&lt;i&gt;\n",
             "\n\\## d\n",
+            "\n\\``` !&#91;g](http://h) \\&#91;\n",
             "; e ## f\n",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");

@@ -10,7 +10,6 @@ use crate::limit::Limit;
 use crate::matrix::Matrix;
 use crate::measurement::Measurement;
 use crate::metric::Metric;
-use crate::state::State;
 use crate::statistics::{Interval, Spread};
 
 /// A whole run: the only thing that reports are made of, and made by [`judge`](crate::judge()) only.
@@ -42,29 +41,6 @@ pub struct Results {
 }
 
 impl Results {
-    pub(crate) fn new(
-        state: &State,
-        ended_at: Timestamp,
-        rows: Vec<Row>,
-        comparisons: Vec<Comparison>,
-        limits: Vec<LimitCheck>,
-    ) -> Self {
-        let begun = &state.begun;
-        Self {
-            format: 1,
-            passed: limits.iter().all(|check| check.is_met),
-            begun_at: begun.at,
-            ended_at,
-            matrix: begun.matrix.clone(),
-            environment: begun.environment.clone(),
-            seed: begun.seed,
-            interrupted: state.interrupted,
-            rows,
-            comparisons,
-            limits,
-        }
-    }
-
     /// Whether every limit is met.
     pub fn is_good(&self) -> bool {
         self.passed

@@ -17,19 +17,20 @@ use crate::cell::{Cell, CellKey};
 use crate::diagnosis::{self, Diagnosis};
 use crate::environment::Environment;
 use crate::estimate::{Estimate, Progress};
+use crate::evidence::{Evidence, evidence_path};
 use crate::fault::Fault;
 use crate::judge::{Problem, assess};
 use crate::limit::Selection;
 use crate::matrix::{Matrix, MatrixError};
 use crate::order::{Turn, order};
 use crate::program::Programs;
-use crate::sample::{Attempt, DIRECTORY_PREFIX, Evidence, evidence_path};
+use crate::sample::{Attempt, DIRECTORY_PREFIX};
 use crate::state::{Begun, Log, Outcome, Sample, State, StateError};
 
 /// A run in its directory, which no other process works at meanwhile.
 ///
 /// The directory holds `state.jsonl`, from which everything else follows; `evidence`, with what the
-/// processes of failed samples wrote; and `report` once the run is whole.
+/// processes of failed samples wrote and left; and `report` once the run is whole.
 #[derive(Debug)]
 pub struct Run {
     directory: PathBuf,
@@ -285,10 +286,7 @@ impl Run {
             let sample = Sample { cell: cell.key.clone(), round, at, outcome };
             self.log.sample(&sample)?;
             self.state.samples.push(sample);
-            if let Some(left) = left {
-                let path = evidence_path(&evidence, turn.cell, round);
-                left.write(&path).map_err(|source| RunError::Write { path, source })?;
-            }
+            keep(left, evidence_path(&evidence, turn.cell, round))?;
             let progress = self.progress_at(done + 1, &turns, &estimate);
             if let Some(Sample { outcome, .. }) = self.state.samples.last() {
                 let fault = fault.as_ref();
@@ -310,8 +308,7 @@ impl Run {
         let runner = |source| RunError::Runner { cell: cell.key.clone(), source };
         let begun = &self.state.begun;
         let number = turn.cell * begun.matrix.policy.samples as usize + turn.round as usize;
-        let attempt =
-            Attempt::new(cell, &begun.matrix.policy, &begun.base, number).map_err(runner)?;
+        let attempt = Attempt::new(cell, &begun.matrix.policy, &begun.base, number);
         self.log.started(&cell.key, turn.round, attempt.directory())?;
         let program_changed = || {
             let program = self.programs.changed()?.display().to_string();
@@ -366,17 +363,13 @@ impl Run {
                 let runner = |source| RunError::Runner { cell: cell.key.clone(), source };
                 let started = Instant::now();
                 let attempt = Attempt::new(cell, &begun.matrix.policy, &begun.base, index);
-                let attempt = attempt.map_err(runner)?;
                 let left = attempt.directory().as_os_str().as_bytes();
                 let named =
                     fs::create_dir_all(&directory).and_then(|()| fs::write(&under_way, left));
                 named.map_err(|source| RunError::Write { path: under_way.clone(), source })?;
                 let measured = attempt.measure(cancel).map_err(runner)?;
                 let (outcome, left) = measured.ok_or(RunError::Interrupted)?;
-                if let Some(left) = left {
-                    let path = evidence_path(&directory, index, round);
-                    left.write(&path).map_err(|source| RunError::Write { path, source })?;
-                }
+                keep(left, evidence_path(&directory, index, round))?;
                 estimate.learn(nominal, started.elapsed());
                 done += 1;
                 let fault = outcome.fault(cell);
@@ -403,7 +396,14 @@ impl Run {
     }
 }
 
-fn absolute(path: &Path) -> PathBuf {
+/// Puts the evidence of a sample where it belongs, in place of what an earlier diagnosis has left there.
+fn keep(left: Option<Evidence>, path: PathBuf) -> Result<(), RunError> {
+    let _ = fs::remove_dir_all(&path);
+    let written = left.map_or(Ok(()), |left| left.write(&path));
+    written.map_err(|source| RunError::Write { path, source })
+}
+
+pub(crate) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
@@ -413,7 +413,7 @@ fn remove_left(directory: &Path) {
     let name = directory.file_name().unwrap_or_default().as_bytes();
     let is_ours =
         |facts: fs::Metadata| facts.is_dir() && facts.uid() == rustix::process::geteuid().as_raw();
-    if directory.parent() == Some(&std::env::temp_dir())
+    if directory.parent() == Some(&absolute(&std::env::temp_dir()))
         && name.starts_with(DIRECTORY_PREFIX.as_bytes())
         && directory.symlink_metadata().is_ok_and(is_ours)
     {
@@ -430,12 +430,8 @@ fn programs_of(cells: &[Cell], base: &Path) -> Result<Programs, RunError> {
 fn check_cpus(matrix: &Matrix) -> Result<(), RunError> {
     let policy = &matrix.policy;
     let Ok(kernel_set) = rustix::thread::sched_getaffinity(None) else { return Ok(()) };
-    let mut allowed = CpuSet::new();
-    for cpu in 0..rustix::thread::CpuSet::MAX_CPU {
-        if kernel_set.is_set(cpu) {
-            allowed.insert(belljar_topology::CpuId(cpu as u32));
-        }
-    }
+    let allowed = (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| kernel_set.is_set(cpu));
+    let allowed: CpuSet = allowed.map(|cpu| belljar_topology::CpuId(cpu as u32)).collect();
     for wanted in [&policy.client_cpus, &policy.server_cpus].into_iter().flatten() {
         if !wanted.is_subset(&allowed) {
             return Err(RunError::Cpus { wanted: wanted.clone(), allowed });
@@ -472,6 +468,8 @@ mod tests {
         let link = std::env::temp_dir().join(format!("bj-link-{}", std::process::id()));
         std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
         let kept = [&elsewhere, other_name.path(), &inside, &up, &link].map(Path::to_owned);
+        let attempt = Attempt::new(&run.cells[0], &run.state.begun.matrix.policy, place.path(), 0);
+        assert!(!attempt.directory().exists(), "its name is on record before it is there");
         let key = run.cells[0].key.clone();
         for path in [left.path()].into_iter().chain(kept.iter().map(PathBuf::as_path)) {
             run.log.started(&key, 0, path).unwrap();

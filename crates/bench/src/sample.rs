@@ -1,26 +1,27 @@
 //! Measuring one sample.
 
-use std::fs;
 use std::io;
+use std::iter::repeat_with;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
-use tempfile::TempDir;
 
 use crate::cancel::Cancel;
 use crate::cell::Cell;
 use crate::command::{Words, expand};
 use crate::cpu::{MachineCpu, has_other_processes, process_cpu_ns};
+use crate::evidence::Evidence;
 use crate::fault::Fault;
 use crate::matrix::words_of_run;
 use crate::measurement::Measurement;
 use crate::orphan::{adopt, children, end_orphans, orphans};
 use crate::policy::Policy;
-use crate::process::{Interrupted, Process, Role, is_good_end, wait_for_news};
+use crate::process::{Process, Role, Stop, is_good_end, wait_for_news};
 use crate::program::resolve;
 use crate::protocol::{ClientReport, READY_LINE};
+use crate::run::absolute;
 use crate::state::Outcome;
 
 /// What the names of samples' directories begin with.
@@ -32,34 +33,8 @@ pub(crate) struct Attempt<'a> {
     cell: &'a Cell,
     policy: &'a Policy,
     base: &'a Path,
-    directory: TempDir,
+    directory: PathBuf,
     words: Words,
-}
-
-/// What ends a sample before it has figures.
-enum Stop {
-    Fault(Fault),
-    Interrupted,
-    /// The runner's own fault.
-    Io(io::Error),
-}
-
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-impl From<Interrupted> for Stop {
-    fn from(_: Interrupted) -> Self {
-        Self::Interrupted
-    }
-}
-
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
 }
 
 /// How often it is looked for files that must be there once a server is ready.
@@ -72,24 +47,20 @@ const WORK_NS: u64 = 10_000_000;
 
 impl<'a> Attempt<'a> {
     /// Prepares the sample `number` of a run.
-    pub(crate) fn new(
-        cell: &'a Cell,
-        policy: &'a Policy,
-        base: &'a Path,
-        number: usize,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(cell: &'a Cell, policy: &'a Policy, base: &'a Path, number: usize) -> Self {
         // Socket addresses have 108 bytes, so the directory is where names are short.
-        let directory = tempfile::Builder::new().prefix(DIRECTORY_PREFIX).tempdir()?;
-        let name = directory.path().file_name().unwrap_or_default().to_string_lossy();
+        let letters: String = repeat_with(fastrand::alphanumeric).take(8).collect();
+        let name = format!("{DIRECTORY_PREFIX}{letters}");
+        let directory = absolute(&std::env::temp_dir()).join(&name);
         // Shared memory has names that are the whole machine's.
         let service = format!("{name}-{number}");
-        let words = words_of_run(&cell.work.words, directory.path(), &service);
-        Ok(Self { cell, policy, base, directory, words })
+        let words = words_of_run(&cell.work.words, &directory, &service);
+        Self { cell, policy, base, directory, words }
     }
 
-    /// Its directory.
+    /// Its directory, which is there only while it is measured: so its name can be on record before.
     pub(crate) fn directory(&self) -> &Path {
-        self.directory.path()
+        &self.directory
     }
 
     /// Measures. `None` when it was called off. A failed sample comes with its evidence.
@@ -98,6 +69,9 @@ impl<'a> Attempt<'a> {
         cancel: &Cancel,
     ) -> io::Result<Option<(Outcome, Option<Evidence>)>> {
         adopt()?;
+        let parent = self.directory.parent().unwrap_or(&self.directory);
+        let name = self.directory.file_name().unwrap_or_default();
+        let _directory = tempfile::Builder::new().prefix(name).rand_bytes(0).tempdir_in(parent)?;
         let mut pair = Pair { server: None, client: None };
         let outcome = self.run(&mut pair, cancel);
         pair.finish();
@@ -172,7 +146,7 @@ impl<'a> Attempt<'a> {
 
     /// What tells orphans of one of its processes from those of others.
     fn mark(&self, role: Role) -> String {
-        format!("{}/{role}", self.directory.path().display())
+        format!("{}/{role}", self.directory.display())
     }
 
     fn wait_until_ready(&self, server: &mut Process, cancel: &Cancel) -> Result<(), Stop> {
@@ -187,12 +161,12 @@ impl<'a> Attempt<'a> {
             // Nothing tells of a file, so it is looked for now and then; nothing is measured yet.
             let look = Instant::now() + FILE_LOOK;
             let until = if server.is_ready() { look.min(deadline) } else { deadline };
-            wait_for_news(&mut [server], cancel, until)??;
+            wait_for_news(&mut [server], cancel, until)?;
             died(server)?;
         }
         let settled = Instant::now() + Duration::from_millis(self.policy.settle_ms);
         while Instant::now() < settled {
-            wait_for_news(&mut [server], cancel, settled)??;
+            wait_for_news(&mut [server], cancel, settled)?;
             died(server)?;
         }
         Ok(())
@@ -221,7 +195,7 @@ impl<'a> Attempt<'a> {
         loop {
             let mut both: Vec<&mut Process> =
                 [pair.client.as_mut(), pair.server.as_mut()].into_iter().flatten().collect();
-            wait_for_news(&mut both, cancel, deadline.min(look))??;
+            wait_for_news(&mut both, cancel, deadline.min(look))?;
             if let Some(server) = &mut pair.server {
                 died(server)?;
             }
@@ -267,7 +241,7 @@ impl<'a> Attempt<'a> {
             if Instant::now() >= deadline {
                 return Err(Fault::ServerStuck { seconds }.into());
             }
-            wait_for_news(&mut [&mut *server], cancel, deadline)??;
+            wait_for_news(&mut [&mut *server], cancel, deadline)?;
         }
         let status = server.finish()?;
         if !is_good_end(status) {
@@ -279,31 +253,17 @@ impl<'a> Attempt<'a> {
     /// What there is to be known about a failure.
     fn evidence(&self, pair: Pair, fault: &Fault) -> io::Result<Evidence> {
         let mut about = format!("{}\n{fault}\n", self.cell.key);
-        let mut files = Vec::new();
+        let mut evidence = Evidence::default();
         for (role, process) in [(Role::Client, pair.client), (Role::Server, pair.server)] {
             let Some(mut process) = process else { continue };
             let status = process.finish()?;
             about.push_str(&format!("{role}: {status}\n"));
-            files.push((format!("{role}.stdout"), mem::take(&mut process.stdout.bytes)));
-            files.push((format!("{role}.stderr"), mem::take(&mut process.stderr.bytes)));
+            evidence.add(format!("{role}.stdout"), mem::take(&mut process.stdout.bytes));
+            evidence.add(format!("{role}.stderr"), mem::take(&mut process.stderr.bytes));
         }
-        files.push((String::from("fault.txt"), about.into_bytes()));
-        Ok(Evidence { files })
-    }
-}
-
-/// What the processes of a failed sample have left to say. It is written once the failure is on record:
-/// a full disk must not make it unhappened.
-#[derive(Debug)]
-pub(crate) struct Evidence {
-    files: Vec<(String, Vec<u8>)>,
-}
-
-impl Evidence {
-    /// Writes it into a directory, which is made.
-    pub(crate) fn write(&self, directory: &Path) -> io::Result<()> {
-        fs::create_dir_all(directory)?;
-        self.files.iter().try_for_each(|(name, bytes)| fs::write(directory.join(name), bytes))
+        evidence.add("fault.txt", about);
+        evidence.add_run_dir(self.directory());
+        Ok(evidence)
     }
 }
 
@@ -354,9 +314,4 @@ fn died(server: &mut Process) -> Result<(), Stop> {
     }
     let status = server.finish()?.to_string();
     Err(Fault::ServerEnded { status }.into())
-}
-
-/// Where the evidence of a failed sample is kept.
-pub(crate) fn evidence_path(directory: &Path, cell: usize, round: u32) -> PathBuf {
-    directory.join(format!("{cell:04}-{round}"))
 }

@@ -316,7 +316,8 @@ pub(crate) struct Log {
 }
 
 /// What a run writes into its directory besides its state.
-const WRITTEN: [&str; 5] = ["report", "evidence", "diagnosis", "diagnosis.md", "diagnosis.json"];
+const WRITTEN: [&str; 6] =
+    [".report", "report", "evidence", "diagnosis", "diagnosis.md", "diagnosis.json"];
 
 impl Log {
     /// Begins a run in a directory, which is made when it is missing. It must hold nothing that a run

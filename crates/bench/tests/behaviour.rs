@@ -59,6 +59,15 @@ impl Place {
         Matrix::parse(&text).unwrap()
     }
 
+    /// A matrix whose client is the file `client.sh`, without a server.
+    fn matrix_of_a_file(&self) -> Matrix {
+        let mut matrix = serde_json::to_value(self.matrix("", "", "")).unwrap();
+        let client = ["sh", "client.sh", "{payload}", "{duration_s}"];
+        matrix["family"][0]["client"] = serde_json::json!(client);
+        matrix["family"][0].as_object_mut().unwrap().remove("server");
+        serde_json::from_value(matrix).unwrap()
+    }
+
     fn create(&self, matrix: Matrix) -> Run {
         Run::create(&self.run(), matrix, self.0.path(), Selection::default(), 1).unwrap()
     }
@@ -231,6 +240,9 @@ fn a_file_that_never_comes_is_named() {
     run(&mut bad);
     let problem = assess(bad.state()).problems[0].to_string();
     assert!(problem.contains(".sock is missing"), "{problem}");
+    // What lay there instead is kept, where it can be.
+    let list = fs::read_to_string(place.run().join("evidence/0000-0/run_dir.txt")).unwrap();
+    assert_eq!(list, "run_dir/answer: a fifo\nrun_dir/ask: a fifo\n");
     place.assert_clean();
 }
 
@@ -250,12 +262,7 @@ fn a_server_is_asked_only_when_its_files_are_there() {
 #[test]
 fn what_was_interrupted_is_measured_again_and_nothing_twice() {
     let place = Place::new();
-    // The fourth client hangs, for whoever calls it off.
-    let client = format!(
-        "echo x >> count; n=0; while read x; do n=$((n+1)); done < count; \
-         [ $n -eq 4 ] && exec sleep 1000; {CLIENT}"
-    );
-    let mut first = place.create(place.matrix(&client, SERVER, ""));
+    let mut first = place.create(place.matrix(&hangs_as(4, CLIENT), SERVER, ""));
     interrupt_at(&place, &mut first, 4);
     assert_eq!(first.state().samples.len(), 3);
     let refusal = judge(first.state()).unwrap_err();
@@ -284,12 +291,7 @@ fn a_program_that_changes_ends_the_run() {
         fs::write(&script, format!("# {comment}\n{client}\n")).unwrap();
     };
     write("one");
-    let mut matrix = serde_json::to_value(place.matrix("", "", "")).unwrap();
-    matrix["family"][0]["client"] =
-        serde_json::json!(["sh", "client.sh", "{payload}", "{duration_s}"]);
-    matrix["family"][0].as_object_mut().unwrap().remove("server");
-    let matrix: Matrix = serde_json::from_value(matrix).unwrap();
-    let mut changing = place.create(matrix);
+    let mut changing = place.create(place.matrix_of_a_file());
     let mut samples = 0;
     changing
         .execute(&Cancel::new().unwrap(), |event| {
@@ -321,8 +323,13 @@ fn a_diagnosis_changes_nothing() {
     let (state, before) = (bad.state().clone(), fs::read(place.run().join("state.jsonl")).unwrap());
     let refusal = judge(&state).unwrap_err();
     assert_eq!(refusal.problems.len(), 1, "{refusal}");
+    let old = |row| place.run().join(format!("diagnosis/000{row}-4/run_dir"));
+    for row in [0, 1] {
+        fs::create_dir_all(old(row)).unwrap();
+    }
     let diagnoses = bad.diagnose(&Cancel::new().unwrap(), |_| ()).unwrap();
     assert_eq!(diagnoses.len(), 1);
+    assert!(old(0).exists() != old(1).exists(), "that of an earlier diagnosis of the row is gone");
     let (first, alone) = (&diagnoses[0].first, &diagnoses[0].alone);
     assert_eq!((first.samples, first.faults.len()), (1, 1));
     assert_eq!((alone.samples, alone.throughputs_per_s.len()), (5, 5));
@@ -459,11 +466,7 @@ fn a_program_that_changes_during_the_last_sample_is_noticed() {
          [ $n -ne 10 ] || echo >> client.sh\n"
     );
     fs::write(place.0.path().join("client.sh"), script).unwrap();
-    let mut matrix = serde_json::to_value(place.matrix("", "", "")).unwrap();
-    let client = ["sh", "client.sh", "{payload}", "{duration_s}"];
-    matrix["family"][0]["client"] = serde_json::json!(client);
-    matrix["family"][0].as_object_mut().unwrap().remove("server");
-    let mut changing = place.create(serde_json::from_value(matrix).unwrap());
+    let mut changing = place.create(place.matrix_of_a_file());
     run(&mut changing);
     assert_eq!(changing.state().samples.len(), 10);
     let fault = |sample: &Sample| match &sample.outcome {

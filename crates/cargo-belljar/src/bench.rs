@@ -7,8 +7,8 @@ use crate::output::{Style, count, data, is_smart_terminal, json, plain, say};
 use crate::progress::shorten;
 use anyhow::Context;
 use belljar_bench::{
-    Cancel, Event, Matrix, MatrixError, Note, Progress, PublishError, Results, Run, RunError,
-    Selection, State, StateError, assess, judge, withdraw,
+    Cancel, Event, Matrix, MatrixError, Progress, PublishError, Results, Run, RunError, Selection,
+    State, StateError, assess, judge, withdraw,
 };
 use belljar_record::is_target_directory;
 use serde_json::{Value, json as object};
@@ -85,7 +85,8 @@ fn run_failure(error: RunError) -> anyhow::Error {
         error if is_of_the_place(error) => (
             Exit::Setup,
             "a run needs two directories that it can write to and that have room: its own (`--out`) \
-             and one for temporary files (TMPDIR, which must be there)",
+             and one for temporary files (TMPDIR, which must be there); `cargo belljar bench resume DIR` \
+             goes on with one that has begun",
         ),
         _ => (Exit::Internal, ""),
     };
@@ -182,7 +183,7 @@ fn measure(
     interrupt::listen(move || switch.cancel(), || ())?;
     let mut screen = Screen::new(style, view.json);
     screen.begun(&run, directory);
-    let measured = run.execute(&cancel, |event| screen.hear(&event));
+    let measured = run.execute(&cancel, |event| screen.hear(&event, ""));
     screen.end_live();
     if let Err(error) = measured {
         if matches!(error, RunError::Interrupted) {
@@ -193,7 +194,7 @@ fn measure(
         return Err(run_failure(error));
     }
     if view.diagnose {
-        let diagnoses = run.diagnose(&cancel, |event| screen.hear_diagnosis(&event));
+        let diagnoses = run.diagnose(&cancel, |event| screen.hear(&event, "once more alone: "));
         screen.end_live();
         if !diagnoses.map_err(run_failure)?.is_empty() {
             let path = directory.join("diagnosis.md");
@@ -226,13 +227,13 @@ fn conclude(state: &State, directory: &Path, is_json: bool, style: Style) -> any
             let is_good_selection = is_selection && assessment.problems.is_empty();
             if is_json {
                 let rows = is_selection.then_some(&assessment.rows);
-                data(object!({
+                tell(object!({
                     "event": "ended", "published": false, "run": directory.to_string_lossy(),
                     "problems": said(&refusal.problems), "rows": rows,
                 }))?;
             } else {
                 if is_selection {
-                    assessment.rows.iter().try_for_each(data)?;
+                    assessment.rows.iter().try_for_each(tell)?;
                 }
                 let word = format!("{:>12}", "Refused");
                 let word = if is_good_selection { style.yellow(word) } else { style.red(word) };
@@ -258,11 +259,10 @@ fn published(
     let missed: Vec<String> = results.missed().map(ToString::to_string).collect();
     let slow: Vec<String> = { results.rows.iter() }
         .flat_map(|row| row.notes.iter().map(move |note| (row, note)))
-        .filter(|(_, note)| matches!(note, Note::Behind { .. } | Note::CapacityBound { .. }))
         .map(|(row, note)| format!("{}: {note}", row.key))
         .collect();
     if is_json {
-        data(object!({
+        tell(object!({
             "event": "ended", "published": true, "passed": results.is_good(),
             "run": directory.to_string_lossy(), "report": path.to_string_lossy(),
             "missed": missed, "slower_than_their_rate": slow, "rows": results.rows.len(),
@@ -288,6 +288,19 @@ fn published(
         line(format_args!("{:>12}", "Report"), shorten(&page).display());
     }
     Ok(if results.is_good() { Exit::Fine } else { Exit::LimitMissed })
+}
+
+/// Writes what a run came to as data. Whether anybody reads it or not, the exit code says it too.
+fn tell(line: impl Display) -> anyhow::Result<()> {
+    let cannot = |error| {
+        let message = "cannot write what the run came to to standard output";
+        let hint = "`cargo belljar bench report RUN` says it again";
+        Failure::new(Exit::Setup, message).source(error).hint(hint).into()
+    };
+    match data(line) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(cannot(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Problems as JSON, each with its words.
@@ -350,15 +363,8 @@ impl Screen {
         }));
     }
 
-    fn hear(&mut self, event: &Event<'_>) {
-        self.show(event, "");
-    }
-
-    fn hear_diagnosis(&mut self, event: &Event<'_>) {
-        self.show(event, "once more alone: ");
-    }
-
-    fn show(&mut self, event: &Event<'_>, what: &str) {
+    /// Tells of a sample. `what` is said before its row.
+    fn hear(&mut self, event: &Event<'_>, what: &str) {
         match event {
             Event::Started { cell, round, progress } => {
                 let name = format!("{what}{cell} ({})", round + 1);
@@ -404,16 +410,9 @@ impl Screen {
         }
         let width = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
         // A terminal that does not know its width says 0.
-        let width = if width == 0 { 80 } else { usize::from(width.max(20)) };
-        let seconds = self.started.elapsed().as_secs_f64();
-        let Progress { done, total, .. } = progress;
-        let (bar, left) = (progress.bar(20), progress.left_text());
-        let text = format!(
-            "{:>12} [{seconds:>6.1}s] {bar} {done}/{total}, {left} left  {name}",
-            "Running"
-        );
-        let cut: String = text.chars().take(width - 1).collect();
-        let _ = write!(io::stderr(), "\r\x1b[K{cut}");
+        let width = if width == 0 { 80 } else { usize::from(width) };
+        let text = live_text(progress, name, self.started.elapsed().as_secs_f64(), width);
+        let _ = write!(io::stderr(), "\r\x1b[K{text}");
         let _ = io::stderr().flush();
         self.is_shown = true;
     }
@@ -430,6 +429,16 @@ impl Screen {
     }
 }
 
+/// How far a run is, on a line that is not wrapped: what matters most where there is little room.
+fn live_text(progress: &Progress, name: &str, seconds: f64, width: usize) -> String {
+    let text = format!("{}/{}, {} left", progress.done, progress.total, progress.left_text());
+    let text = match width {
+        0..60 => text,
+        _ => format!("{:>12} [{seconds:>6.1}s] {} {text}  {name}", "Running", progress.bar(20)),
+    };
+    text.chars().take(width - 1).collect()
+}
+
 /// A line for people, whose text may come from anywhere.
 fn line(word: impl Display, text: impl Display) {
     say(format_args!("{word} {}", plain(text)));
@@ -438,6 +447,16 @@ fn line(word: impl Display, text: impl Display) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_time_left_is_seen_on_every_terminal() {
+        let progress = Progress { done: 15, total: 20, left: Duration::from_secs(700) };
+        let text = |width| live_text(&progress, "family=count", 1.5, width);
+        assert_eq!((&*text(1), &*text(9), &*text(20)), ("", "15/20, 1", "15/20, 12 min left"));
+        let wide = "     Running [   1.5s] [###############-----] 15/20, 12 min left  family=count";
+        assert_eq!((&*text(60), &*text(300)), (&wide[..59], wide));
+    }
 
     #[test]
     fn runs_of_the_same_second_have_directories_of_their_own() {

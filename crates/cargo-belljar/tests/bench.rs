@@ -4,6 +4,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -170,6 +171,25 @@ fn directories_that_are_no_good_are_the_users_to_mend() {
     fs::rename(place.path("good"), place.0.path().join(odd)).expect("it can be renamed");
     let (code, stdout, stderr) = ended(place.command(&["report", "--json"]).arg(odd));
     assert!(code == 0 && stdout.contains("\"run\":\"d\u{fffd}\""), "{code} {stdout} {stderr}");
+}
+
+#[test]
+fn the_exit_code_tells_whether_anybody_reads_or_not() {
+    let place = Place::new("exit 7", 1);
+    assert_eq!(place.run(&["run", "matrix.toml", "--out", "bad"]).0, 100);
+    for verb in ["report", "resume"] {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        drop(reader);
+        let mut unread = place.command(&[verb, "bad", "--json"]);
+        let output = unread.stdout(writer).output().expect("the command starts");
+        assert_eq!(output.status.code(), Some(100), "{verb} {output:?}");
+    }
+    let full = fs::File::create("/dev/full").expect("it is there");
+    let mut unwritten = place.command(&["report", "bad", "--json"]);
+    let output = unwritten.stdout(full).output().expect("the command starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("to standard output"), "{stderr}");
 }
 
 #[test]

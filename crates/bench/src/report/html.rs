@@ -2,9 +2,12 @@
 
 use std::fmt::Write as _;
 
+use indexmap::{IndexMap, IndexSet};
+
+use crate::cell::CellKey;
 use crate::metric::Metric;
 use crate::report::svg::escape;
-use crate::report::{axes_of, facts, figure_text, limit_texts, method, plot, shown, verdict};
+use crate::report::{axes_of, cell_text, facts, limit_texts, method, plot, shown, verdict};
 use crate::results::{Comparison, LimitCheck, Results, Row};
 
 /// The report as HTML.
@@ -109,15 +112,10 @@ fn write_limit_table(page: &mut String, checks: &[&LimitCheck]) {
 }
 
 fn write_comparisons(page: &mut String, comparisons: &[Comparison]) {
-    let mut pairs: Vec<(&str, &str)> = Vec::new();
-    for Comparison { base, build, .. } in comparisons {
-        if !pairs.contains(&(base, build)) {
-            pairs.push((base, build));
-        }
-    }
+    let pairs: IndexSet<_> = comparisons.iter().map(|one| (&one.base, &one.build)).collect();
     for (base, build) in pairs {
         let of_pair: Vec<&Comparison> =
-            comparisons.iter().filter(|one| one.base == base && one.build == build).collect();
+            comparisons.iter().filter(|one| (&one.base, &one.build) == (base, build)).collect();
         let count = |wanted| of_pair.iter().filter(|one| one.is_better() == wanted).count();
         let (better, worse) = (count(Some(true)), count(Some(false)));
         let title = escape(&format!("{build} against {base}"));
@@ -133,21 +131,14 @@ fn write_comparisons(page: &mut String, comparisons: &[Comparison]) {
 }
 
 fn write_plots(page: &mut String, family: &str, rows: &[&Row]) {
-    let mut rates: Vec<&str> = Vec::new();
-    for rate in rows.iter().filter_map(|row| row.key.label("rate")) {
-        if !rates.contains(&rate) {
-            rates.push(rate);
-        }
-    }
+    let rates: IndexSet<&str> = rows.iter().filter_map(|row| row.key.label("rate")).collect();
     for rate in rates {
-        let mut of_rate: Vec<&Row> =
-            rows.iter().copied().filter(|row| row.key.label("rate") == Some(rate)).collect();
         // Builds of a row stand side by side.
-        let order: Vec<_> = of_rate.iter().map(|row| row.key.without_build()).collect();
-        of_rate.sort_by_key(|row| {
-            let key = row.key.without_build();
-            order.iter().position(|other| *other == key)
-        });
+        let mut groups: IndexMap<CellKey, Vec<&Row>> = IndexMap::new();
+        for row in rows.iter().filter(|row| row.key.label("rate") == Some(rate)) {
+            groups.entry(row.key.without_build()).or_default().push(row);
+        }
+        let of_rate: Vec<&Row> = groups.into_values().flatten().collect();
         let title = match rate {
             "max" => String::from("As fast as possible"),
             rate => format!("{} operations a second", plot::rate_text(rate)),
@@ -179,11 +170,9 @@ fn write_table(page: &mut String, rows: &[&Row]) {
         }
         let _ = write!(page, "<td>{}</td>", escape(row.key.label("rate").unwrap_or_default()));
         for (metric, _) in &shown {
-            let _ = match row.figure(*metric) {
-                Some(value) => {
-                    write!(page, "<td title=\"{value}\">{}</td>", figure_text(*metric, value))
-                }
-                None => write!(page, "<td></td>"),
+            let _ = match (row.figure(*metric), cell_text(row, *metric)) {
+                (Some(value), Some(text)) => write!(page, "<td title=\"{value}\">{text}</td>"),
+                _ => write!(page, "<td></td>"),
             };
         }
         let notes: Vec<String> = row.notes.iter().map(ToString::to_string).collect();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::{axes_of, facts, figure_text, limit_texts, method, shown, verdict};
+use crate::report::{axes_of, cell_text, facts, limit_texts, method, shown, verdict};
 use crate::results::{Comparison, Results, Row};
 
 /// The report as Markdown.
@@ -47,12 +47,15 @@ pub(super) fn markdown(results: &Results) -> String {
 fn plain(text: &str) -> String {
     let text: Vec<&str> = text.split_whitespace().collect();
     let text = text.join(" ");
-    let mut plain = String::from(if text.starts_with('#') { "\\" } else { "" });
+    let is_block = text.starts_with(['#', '`', '~', '-', '+', '*', '_', '=']);
+    let mut plain = String::from(if is_block { "\\" } else { "" });
     for letter in text.chars() {
         match letter {
             '<' => plain.push_str("&lt;"),
             '>' => plain.push_str("&gt;"),
             '|' => plain.push_str("&#124;"),
+            // There are no links to elsewhere, nor pictures from there.
+            '[' => plain.push_str("&#91;"),
             control if control.is_control() => plain.extend(control.escape_default()),
             other => plain.push(other),
         }
@@ -70,7 +73,7 @@ fn write_paragraph(text: &mut String, paragraph: &str) {
 fn write_rows(text: &mut String, rows: &[&Row]) {
     let axes = axes_of(rows.iter().copied());
     let shown = shown(rows);
-    let mut header: Vec<&str> = axes.clone();
+    let mut header: Vec<&str> = axes.iter().copied().collect();
     header.push("rate");
     header.extend(shown.iter().map(|(_, title)| *title));
     header.extend(["spread", "note"]);
@@ -80,10 +83,8 @@ fn write_rows(text: &mut String, rows: &[&Row]) {
         let label = |name: &str| row.key.label(name).unwrap_or("-").to_owned();
         let mut line: Vec<String> = axes.iter().map(|axis| label(axis)).collect();
         line.push(label("rate"));
-        line.extend(shown.iter().map(|&(metric, _)| match row.figure(metric) {
-            Some(value) => figure_text(metric, value),
-            None => String::from("-"),
-        }));
+        let figure = |&(metric, _): &_| cell_text(row, metric).unwrap_or_else(|| String::from("-"));
+        line.extend(shown.iter().map(figure));
         line.push(format!("{:.2}", row.spread.core_ratio()));
         let notes: Vec<String> = row.notes.iter().map(ToString::to_string).collect();
         line.push(notes.join("; "));

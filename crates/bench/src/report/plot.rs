@@ -1,8 +1,12 @@
 //! The plots: rows as lines, figures as columns.
 
+use std::collections::BTreeSet;
+
+use indexmap::IndexSet;
+
 use crate::cell::BUILD;
 use crate::metric::Metric;
-use crate::report::svg::{Anchor, Scale, Svg};
+use crate::report::svg::{Scale, Svg};
 use crate::report::{figure_text, number};
 use crate::results::{Comparison, Row};
 
@@ -17,7 +21,7 @@ const FOOT: f64 = 24.0;
 /// of latencies is that of `family`, so that plots of one family can be compared.
 pub(super) fn rows(title: &str, rows: &[&Row], family: &[&Row]) -> String {
     let names: Vec<String> = rows.iter().map(|row| row.key.axes_text()).collect();
-    let mut plot = Plot::new(title, &names);
+    let mut plot = Plot::new(title, names.iter());
     let has_latency = rows.iter().any(|row| row.figure(Metric::LatencyP50Ns).is_some());
     // Each column leaves room for a number behind it.
     let columns = if has_latency { [0.40, 0.73, 1.0] } else { [0.66, 0.66, 1.0] };
@@ -65,19 +69,9 @@ fn throughput_scale(rows: &[&Row], place: (f64, f64)) -> Scale {
 
 /// Ratios of two builds, one column for each figure.
 pub(super) fn comparisons(title: &str, comparisons: &[&Comparison]) -> String {
-    let mut names: Vec<String> = Vec::new();
-    let mut metrics: Vec<Metric> = Vec::new();
-    for comparison in comparisons {
-        let name = comparison_name(comparison);
-        if !names.contains(&name) {
-            names.push(name);
-        }
-        if !metrics.contains(&comparison.metric) {
-            metrics.push(comparison.metric);
-        }
-    }
-    metrics.sort_unstable();
-    let mut plot = Plot::new(title, &names);
+    let names: IndexSet<String> = comparisons.iter().copied().map(comparison_name).collect();
+    let metrics: BTreeSet<Metric> = comparisons.iter().map(|one| one.metric).collect();
+    let mut plot = Plot::new(title, names.iter());
     let each = (WIDTH - plot.label_end) / metrics.len().max(1) as f64;
     for (column, metric) in metrics.iter().enumerate() {
         let of_metric = || comparisons.iter().filter(|one| one.metric == *metric);
@@ -94,7 +88,7 @@ pub(super) fn comparisons(title: &str, comparisons: &[&Comparison]) -> String {
         plot.upright("one", scale.at(1.0));
         for comparison in of_metric() {
             let name = comparison_name(comparison);
-            let Some(index) = names.iter().position(|other| *other == name) else { continue };
+            let Some(index) = names.get_index_of(&name) else { continue };
             plot.ratio(&scale, index, comparison);
         }
     }
@@ -144,8 +138,8 @@ struct Plot {
 }
 
 impl Plot {
-    fn new(title: &str, names: &[String]) -> Self {
-        let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    fn new<'a>(title: &str, names: impl ExactSizeIterator<Item = &'a String> + Clone) -> Self {
+        let longest = names.clone().map(|name| name.chars().count()).max().unwrap_or(0);
         // About the width of a character.
         let label_end = (longest as f64 * 7.2 + 8.0).clamp(60.0, 400.0);
         let lines = names.len() as f64;
@@ -154,8 +148,8 @@ impl Plot {
 
     /// A title and an axis.
     fn column(&mut self, title: &str, scale: &Scale, number: impl Fn(f64) -> String) {
-        let (start, end) = scale.place();
-        self.svg.text("head", (start, HEAD - 10.0), Anchor::Start, title);
+        let (start, end) = scale.place;
+        self.svg.text("head", (start, HEAD - 10.0), title);
         let bottom = HEAD + self.lines * LINE;
         let mut free_from = f64::NEG_INFINITY;
         for tick in scale.ticks() {
@@ -165,7 +159,7 @@ impl Plot {
             // About the width of a character, and some space.
             let half = text.chars().count() as f64 * 3.2 + 3.0;
             if at - half >= free_from && at <= end + 1.0 {
-                self.svg.text("tick", (at, bottom + 15.0), Anchor::Middle, text);
+                self.svg.text("tick", (at, bottom + 15.0), text);
                 free_from = at + half;
             }
         }
@@ -179,15 +173,15 @@ impl Plot {
     fn line(&mut self, index: usize, name: &str) -> f64 {
         let middle = middle(index);
         let name = if name.is_empty() { "all" } else { name };
-        self.svg.text("label", (self.label_end, middle + 4.0), Anchor::End, name);
+        self.svg.text("label", (self.label_end, middle + 4.0), name);
         middle
     }
 
     fn throughput(&mut self, scale: &Scale, middle: f64, row: &Row, is_other_build: bool) {
         let Some(median) = row.figure(Metric::ThroughputPerS) else { return };
-        let (start, end) = scale.place();
+        let (start, end) = scale.place;
         let other = if is_other_build { " other" } else { "" };
-        if scale.is_log() {
+        if scale.is_log {
             // A bar would begin nowhere in particular.
             let at = scale.at(median);
             let ends = ((at, middle - 8.0), (at, middle + 8.0));
@@ -201,7 +195,7 @@ impl Plot {
             self.svg.dot("sample", (scale.at(per_s), middle), 2.5);
         }
         let text = figure_text(Metric::ThroughputPerS, median);
-        self.svg.text("value", (end + 8.0, middle + 4.0), Anchor::Start, text);
+        self.svg.text("value", (end + 8.0, middle + 4.0), text);
     }
 
     fn latency(&mut self, scale: &Scale, middle: f64, row: &Row) {
@@ -217,7 +211,7 @@ impl Plot {
         self.svg.dot("p999", p999, 3.5);
         let text =
             figure_text(Metric::LatencyP50Ns, row.figure(Metric::LatencyP50Ns).unwrap_or(0.0));
-        self.svg.text("value", (scale.place().1 + 8.0, middle + 4.0), Anchor::Start, text);
+        self.svg.text("value", (scale.place.1 + 8.0, middle + 4.0), text);
     }
 
     fn ratio(&mut self, scale: &Scale, index: usize, comparison: &Comparison) {
@@ -233,13 +227,13 @@ impl Plot {
     }
 
     fn cpu(&mut self, scale: &Scale, middle: f64, row: &Row) {
-        let start = scale.place().0;
+        let start = scale.place.0;
         let client = row.figure(Metric::ClientCpuPct).unwrap_or(0.0);
         let total = row.figure(Metric::TotalCpuPct).unwrap_or(0.0);
         let (client_end, end) = (scale.at(client), scale.at(total));
         self.svg.rect("client", (start, middle - 7.0), (client_end - start, 14.0));
         self.svg.rect("server", (client_end, middle - 7.0), (end - client_end, 14.0));
         let text = figure_text(Metric::TotalCpuPct, total);
-        self.svg.text("value", (scale.place().1 + 8.0, middle + 4.0), Anchor::Start, text);
+        self.svg.text("value", (scale.place.1 + 8.0, middle + 4.0), text);
     }
 }

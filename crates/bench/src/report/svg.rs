@@ -12,27 +12,22 @@ pub(super) fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
+            control if control.is_control() && control != '\n' => {
+                escaped.extend(control.escape_default());
+            }
             other => escaped.push(other),
         }
     }
     escaped
 }
 
-/// A drawing. Colours come from the page, by class.
+/// A drawing. Colours, and which end of a text stands at its position, come from the page, by class.
 #[derive(Debug)]
 pub(super) struct Svg {
     shapes: String,
     width: f64,
     height: f64,
     title: String,
-}
-
-/// Where a text stands with regard to its position.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Anchor {
-    Start,
-    Middle,
-    End,
 }
 
 impl Svg {
@@ -62,22 +57,11 @@ impl Svg {
         );
     }
 
-    pub(super) fn text(
-        &mut self,
-        class: &str,
-        (x, y): (f64, f64),
-        anchor: Anchor,
-        text: impl Display,
-    ) {
-        let anchor = match anchor {
-            Anchor::Start => "start",
-            Anchor::Middle => "middle",
-            Anchor::End => "end",
-        };
+    pub(super) fn text(&mut self, class: &str, (x, y): (f64, f64), text: impl Display) {
         let text = escape(&text.to_string());
         let _ = writeln!(
             self.shapes,
-            "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>"
+            "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{text}</text>"
         );
     }
 
@@ -95,9 +79,10 @@ impl Svg {
 pub(super) struct Scale {
     /// Values at both ends; logarithms where it is logarithmic.
     ends: (f64, f64),
-    is_log: bool,
+    /// Whether it is logarithmic, so that it has no zero.
+    pub(super) is_log: bool,
     /// Positions of both ends.
-    place: (f64, f64),
+    pub(super) place: (f64, f64),
 }
 
 impl Scale {
@@ -122,16 +107,6 @@ impl Scale {
         let value = if self.is_log { value.log10() } else { value };
         let part = (value - self.ends.0) / (self.ends.1 - self.ends.0);
         self.place.0 + part.clamp(0.0, 1.0) * (self.place.1 - self.place.0)
-    }
-
-    /// Whether it is logarithmic, so that it has no zero.
-    pub(super) fn is_log(&self) -> bool {
-        self.is_log
-    }
-
-    /// Where it begins and ends.
-    pub(super) fn place(&self) -> (f64, f64) {
-        self.place
     }
 
     /// Round values along it.
@@ -203,7 +178,8 @@ mod tests {
 
         #[test]
         fn escaped_text_is_no_markup(text: String) {
-            prop_assert!(!escape(&text).contains(['<', '>', '"', '\'']));
+            let escaped = escape(&format!("{text}\0"));
+            prop_assert!(!escaped.contains(['<', '>', '"', '\'', '\0']));
         }
     }
 }
