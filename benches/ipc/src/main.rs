@@ -11,6 +11,7 @@ mod peer;
 
 use anyhow::{Context, Result, ensure};
 use bare::{Bytes, MESSAGE_LEN, Shm, Uds};
+use belljar_bench::{MachineCpu, Policy};
 use clap::{Parser, Subcommand};
 use figure::{Figure, Target};
 use hdrhistogram::Histogram;
@@ -21,7 +22,6 @@ use snapwire::{
     Service, SnapshotCache,
 };
 use std::cell::RefCell;
-use std::fs;
 use std::hint::{black_box, spin_loop};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -101,13 +101,16 @@ fn main() -> Result<()> {
         round: Duration::from_millis(arguments.round_ms),
         figures: Vec::new(),
     };
+    let (began, machine) = (Instant::now(), MachineCpu::now()?);
     for (name, scenario) in scenarios {
         if name.contains(&arguments.only) {
             writeln!(io::stderr(), "measuring {name} ...")?;
             scenario(&mut bench).with_context(|| format!("cannot measure {name}"))?;
         }
     }
-    bench.print(arguments.json)
+    let wall_ns = u64::try_from(began.elapsed().as_nanos())?;
+    let foreign_ns = MachineCpu::now()?.foreign_ns(&machine, peer::used_ns()?, wall_ns);
+    bench.print(foreign_ns as f64 / wall_ns as f64, arguments.json)
 }
 
 /// Measures some figures and adds them to the table.
@@ -206,14 +209,14 @@ impl Bench {
         self.figures.push(Figure::of(key, unit, target, rounds));
     }
 
-    /// Measures quantiles and the CPU of both sides, some times over.
+    /// Measures quantiles, the CPU of both sides and the rate of a whole round, some times over.
     fn add_latencies(
         &mut self,
         name: &str,
-        targets: [Target; 5],
-        mut measure: impl FnMut(&Bench) -> Result<[f64; 5]>,
+        targets: [Target; 6],
+        mut measure: impl FnMut(&Bench) -> Result<[f64; 6]>,
     ) -> Result<()> {
-        let mut rounds = [const { Vec::new() }; 5];
+        let mut rounds = [const { Vec::new() }; 6];
         for _ in 0..self.rounds.min(5) {
             for (rounds, value) in rounds.iter_mut().zip(measure(self)?) {
                 rounds.push(value);
@@ -225,6 +228,7 @@ impl Bench {
             ("p999_us", "us"),
             ("client_cpu_percent", "%"),
             ("server_cpu_percent", "%"),
+            ("calls_per_s", "/s"),
         ];
         for (((column, unit), target), rounds) in columns.into_iter().zip(targets).zip(&rounds) {
             self.add(&format!("{name}_{column}"), unit, target, rounds);
@@ -239,16 +243,15 @@ impl Bench {
         call: &mut dyn FnMut(u64) -> Result<()>,
         peer: &Peer,
     ) -> Result<()> {
-        self.add_latencies(name, [Target::None; 5], |bench| {
+        self.add_latencies(name, [Target::None; 6], |bench| {
             let calls = Calls { count: u64::MAX, gap: Duration::ZERO, most: bench.round };
             measure(call, peer, calls).with_context(|| format!("cannot measure {name}"))
         })
     }
 
-    fn print(&self, json: bool) -> Result<()> {
+    /// Tells the figures, and how many CPUs others have used meanwhile.
+    fn print(&self, foreign_cpus: f64, json: bool) -> Result<()> {
         let mut out = io::stdout().lock();
-        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let load = load.split(' ').next().unwrap_or("?");
         let cores = peer::cpus();
         if json {
             let pairs = self.figures.iter().map(|f| (f.key.clone(), f.value.into()));
@@ -256,7 +259,8 @@ impl Bench {
             let rows = self.figures.iter().map(Figure::json).collect();
             object.insert(String::from("rows"), rows);
             let pinned = peer::is_pinned();
-            let host = serde_json::json!({"cores": cores, "load_1min": load, "pinned": pinned});
+            let host =
+                serde_json::json!({"cores": cores, "foreign_cpus": foreign_cpus, "pinned": pinned});
             object.insert(String::from("host"), host);
             serde_json::to_writer(&mut out, &object)?;
             writeln!(out)?;
@@ -268,11 +272,19 @@ impl Bench {
             writeln!(out, "{figure}")?;
         }
         let pinned = if peer::is_pinned() { "; pinned" } else { "; placed by the kernel" };
-        writeln!(out, "\n{cores} cores; load of the last minute {load}{pinned}")?;
+        writeln!(out, "\n{cores} cores, of which others used {foreign_cpus:.2} meanwhile{pinned}")?;
         let has_target = |figure: &&Figure| !matches!(figure.target, Target::None);
         let targets = self.figures.iter().filter(has_target).count();
         let missed = self.figures.iter().filter(|figure| !figure.is_met()).count();
-        writeln!(out, "{missed} of {targets} targets missed")?;
+        let is_apart = |figure: &&Figure| has_target(figure) && !figure.is_stable();
+        let apart = self.figures.iter().filter(is_apart).count();
+        writeln!(
+            out,
+            "of {targets} figures with a target {missed} missed it, {apart} were unstable"
+        )?;
+        if apart > 0 || foreign_cpus > Policy::default().foreign_cpus_max {
+            writeln!(out, "the machine was busy or slow for a while: measure again")?;
+        }
         Ok(())
     }
 }
@@ -464,13 +476,10 @@ fn latencies(bench: &mut Bench) -> Result<()> {
     let profile = Profiles::SHM_WAITERS;
     for items in [16, 5000] {
         let serve = Serve::Snapshot { profile: profile.0, items, changing: Changing::Nothing };
-        let (mut client, peer, _directory) = connect::<CgroupsSnapshot>(serve, profile)?;
+        let (mut client, peer, directory) = connect::<CgroupsSnapshot>(serve, profile)?;
         let mut call = snapshots_of(&mut client, items);
         bench.add_calls(&format!("snapshot_{items}"), &mut call, &peer)?;
-        // A server of its own: a thread that ends takes its CPU time out of the sum.
-        let cached_directory = self::directory()?;
-        let peer = Peer::start(serve, cached_directory.path())?;
-        let cache = cache_of(cached_directory.path(), profile)?;
+        let cache = cache_of(directory.path(), profile)?;
         cache.refresh()?;
         bench.add_calls(&format!("cache_refresh_{items}"), &mut refreshes(&cache, items), &peer)?;
     }
@@ -494,7 +503,7 @@ fn rates(bench: &mut Bench) -> Result<()> {
                 ("shm", 1_000) => Target::AtMost(25.0),
                 _ => Target::None,
             };
-            let targets = [p50, Target::None, Target::None, Target::None, burnt];
+            let targets = [p50, Target::None, Target::None, Target::None, burnt, Target::None];
             bench.add_latencies(&format!("{which}_{name}"), targets, |bench| {
                 let gap = Duration::from_nanos(1_000_000_000 / rate);
                 let round = bench.round * 2;
@@ -516,9 +525,9 @@ struct Calls {
     most: Duration,
 }
 
-/// p50, p99 and p99.9 in microseconds, and how busy the client's calls and the server were, in
-/// percent of a core.
-fn measure(call: &mut dyn FnMut(u64) -> Result<()>, peer: &Peer, calls: Calls) -> Result<[f64; 5]> {
+/// p50, p99 and p99.9 in microseconds, how busy the client's calls and the server were, in percent of
+/// a core, and calls per second of all the time, whatever came between.
+fn measure(call: &mut dyn FnMut(u64) -> Result<()>, peer: &Peer, calls: Calls) -> Result<[f64; 6]> {
     let mut histogram = Histogram::<u64>::new_with_max(100_000_000_000, 3)?;
     let server = peer.cpu_s()?;
     let (began, before) = (Instant::now(), own_cpu_s());
@@ -553,7 +562,8 @@ fn measure(call: &mut dyn FnMut(u64) -> Result<()>, peer: &Peer, calls: Calls) -
     let us = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
     ensure!(us(0.5) > 0.0, "a latency of nothing");
     let percent = |seconds: f64| seconds.max(0.0) / passed * 100.0;
-    Ok([us(0.5), us(0.99), us(0.999), percent(own), percent(server)])
+    let rate = histogram.len() as f64 / passed;
+    Ok([us(0.5), us(0.99), us(0.999), percent(own), percent(server), rate])
 }
 
 fn batches(bench: &mut Bench) -> Result<()> {

@@ -2,6 +2,8 @@
 
 use crate::bare::{self, Bytes};
 use anyhow::{Context, Result, ensure};
+use belljar_bench::process_cpu_ns;
+use rustix::process::{Pid, WaitId, WaitIdOptions, getpid, waitid};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 use snapwire::codec::{App, AppCgroup, Limit, Orchestrator, Profiles, SnapshotItem};
@@ -15,7 +17,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 /// What a peer serves, as a word of its command line.
@@ -293,33 +295,33 @@ impl Peer {
         Ok(Peer(child))
     }
 
-    /// What its threads have used of the CPU so far, in seconds.
+    /// What it has used of the CPUs so far, in seconds.
     pub(crate) fn cpu_s(&self) -> Result<f64> {
-        cpu_s(&format!("/proc/{}/task", self.0.id()))
+        Ok(process_cpu_ns(Pid::from_child(&self.0))? as f64 / 1e9)
     }
 }
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // It ends with its input.
+        // It ends with its input, and has its time until it is waited for.
         drop(self.0.stdin.take());
+        let pid = Pid::from_child(&self.0);
+        let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        PEERS_NS.fetch_add(process_cpu_ns(pid).unwrap_or(0), Ordering::Relaxed);
         let _ = self.0.wait();
     }
+}
+
+/// CPU time of peers that have ended.
+static PEERS_NS: AtomicU64 = AtomicU64::new(0);
+
+/// What this process and its peers that have ended have used of the CPUs so far, in nanoseconds.
+pub(crate) fn used_ns() -> Result<u64> {
+    Ok(process_cpu_ns(getpid())? + PEERS_NS.load(Ordering::Relaxed))
 }
 
 /// What this thread has used of the CPU so far, in seconds.
 pub(crate) fn own_cpu_s() -> f64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
-
-/// The kernel's own count for each thread, in nanoseconds.
-fn cpu_s(tasks: &str) -> Result<f64> {
-    let mut total_ns = 0;
-    for task in fs::read_dir(tasks)? {
-        let text = fs::read_to_string(task?.path().join("schedstat"))?;
-        let ns = text.split(' ').next().context("no time in schedstat")?;
-        total_ns += ns.parse::<u64>()?;
-    }
-    Ok(total_ns as f64 / 1e9)
 }

@@ -20,12 +20,7 @@ impl Samples {
 
     /// The middle one, or the mean of the two in the middle.
     pub fn median(&self) -> f64 {
-        let middle = self.0.len() / 2;
-        if self.0.len() % 2 == 1 {
-            self.0[middle]
-        } else {
-            f64::midpoint(self.0[middle - 1], self.0[middle])
-        }
+        belljar_bench::median(&self.0).unwrap_or(f64::NAN)
     }
 
     /// The value that `percent` of all do not exceed (nearest rank).
