@@ -95,7 +95,7 @@ fn measure(
     endpoint: &Endpoint,
     config: &ClientConfig,
 ) -> Result<Report, Failure> {
-    refresh(&mut client, endpoint, config).map_err(at(endpoint))?;
+    refresh(&mut client, config).map_err(at(endpoint))?;
     let server = match probe::connect(&endpoint.socket_path()) {
         Found::Live(owner, _) => owner.pid,
         _ => None,

@@ -36,16 +36,16 @@ pub(crate) fn call(args: &CallArgs) -> Result<Exit, Failure> {
             show(options, &answer, || answer.print())?;
         }
         Method::CgroupsLookup { paths, options } => {
-            let (mut client, _) = client::<CgroupsLookup>(endpoint, options)?;
+            let (mut client, left) = client::<CgroupsLookup>(endpoint, options)?;
             let paths: Vec<&[u8]> = paths.iter().map(|path| path.as_bytes()).collect();
-            let answer = client.lookup(&paths).map_err(at(endpoint))?;
+            let answer = client.lookup_within(&paths, left).map_err(at(endpoint))?;
             let answer = FoundCgroups::of(&answer).map_err(Error::from).map_err(at(endpoint))?;
             show(options, &answer, || answer.print())?;
         }
         Method::AppsLookup { pids, options } => {
-            let (mut client, _) = client::<AppsLookup>(endpoint, options)?;
+            let (mut client, left) = client::<AppsLookup>(endpoint, options)?;
             let pids: Vec<Pid> = pids.iter().copied().map(Pid).collect();
-            let answer = client.lookup(&pids).map_err(at(endpoint))?;
+            let answer = client.lookup_within(&pids, left).map_err(at(endpoint))?;
             let answer = FoundApps::of(&answer).map_err(Error::from).map_err(at(endpoint))?;
             show(options, &answer, || answer.print())?;
         }

@@ -4,7 +4,7 @@ use crate::args::{Profile, Reaching};
 use crate::failure::{Exit, Failure, at};
 use crate::output::printable;
 use snapwire::codec::{Limit, Profiles};
-use snapwire::{Client, ClientConfig, Endpoint, Error, Offer, Patience, Service, Session};
+use snapwire::{Client, ClientConfig, Endpoint, Error, Offer, Service};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ pub(crate) fn connect<S: Service>(
     config: &ClientConfig,
 ) -> Result<(Client<S>, Duration), Failure> {
     let mut client = Client::new(endpoint, config);
-    let left = refresh(&mut client, endpoint, config).map_err(at(endpoint))?;
+    let left = refresh(&mut client, config).map_err(at(endpoint))?;
     Ok((client, left))
 }
 
@@ -51,24 +51,11 @@ pub(crate) fn connect<S: Service>(
 /// returns what is left of it.
 pub(crate) fn refresh<S: Service>(
     client: &mut Client<S>,
-    endpoint: &Endpoint,
     config: &ClientConfig,
 ) -> Result<Duration, Error> {
     let began = Instant::now();
-    let abort = client.abort_handle();
-    loop {
-        client.refresh();
-        let left = config.timeout.saturating_sub(began.elapsed());
-        if left.is_zero() {
-            return Err(Error::Timeout);
-        }
-        if client.is_ready() {
-            return Ok(left);
-        }
-        // A client's state says less than the error of one attempt.
-        let mut patience = Patience::new(left).with_abort(&abort);
-        drop(Session::connect(endpoint, &config.offer, &mut patience)?);
-        // It can be done now: the client forgets what it had against trying.
-        client.close();
-    }
+    client.connect_within(config.timeout)?;
+    let left = config.timeout.checked_sub(began.elapsed());
+    // Nothing left is not forever.
+    left.filter(|left| !left.is_zero()).ok_or(Error::Timeout)
 }

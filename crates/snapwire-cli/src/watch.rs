@@ -8,7 +8,7 @@ use crate::signals;
 use crate::target::{config, endpoint, refresh};
 use serde::Serialize;
 use snapwire::codec::{Limit, Status};
-use snapwire::{CgroupsSnapshot, Client, ClientConfig, Endpoint, Error};
+use snapwire::{CgroupsSnapshot, Client, ClientConfig, Error};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Instant;
@@ -74,7 +74,7 @@ pub(crate) fn watch(args: &WatchArgs) -> Result<Exit, Failure> {
     let mut left = args.count;
     while left != Some(0) {
         let began = Instant::now();
-        match take(&mut client, &endpoint, &config) {
+        match take(&mut client, &config) {
             Ok(cgroups) => {
                 lost = None;
                 known = Some(compare(known, cgroups, args.json)?);
@@ -114,12 +114,8 @@ fn is_final(error: &Error) -> bool {
     )
 }
 
-fn take(
-    client: &mut Client<CgroupsSnapshot>,
-    endpoint: &Endpoint,
-    config: &ClientConfig,
-) -> Result<Cgroups, Error> {
-    let left = refresh(client, endpoint, config)?;
+fn take(client: &mut Client<CgroupsSnapshot>, config: &ClientConfig) -> Result<Cgroups, Error> {
+    let left = refresh(client, config)?;
     Ok(Cgroups::of(&client.call_within((), left)?)?)
 }
 

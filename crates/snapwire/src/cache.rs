@@ -1,7 +1,7 @@
 //! A snapshot at hand: look-ups without a call.
 
 use crate::client::{Client, ClientConfig, State};
-use crate::codec::{Malformed, Snapshot, SnapshotItem};
+use crate::codec::{Fault, Malformed, Snapshot, SnapshotItem};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::patience::AbortHandle;
@@ -62,12 +62,24 @@ impl Cgroups {
     fn fill_index(&mut self) -> Result<bool, Malformed> {
         let snapshot = Snapshot::decode_again(&self.payload)?;
         let mut index = HashTable::with_capacity(snapshot.len());
+        let mut names_len = 0;
         for bytes in snapshot.items_bytes() {
             let item = SnapshotItem::decode(bytes)?;
             let place = self.place(item.hash, item.name);
-            let same = index.iter_hash(place).filter(|other: &&Slot| other.hash == item.hash);
-            if !self.by_name && same.count() >= SAME_HASH_MAX {
-                return Ok(false);
+            if self.by_name {
+                // Items may overlap, but then they must not take longer to read than they are long.
+                names_len += item.name.len();
+                if names_len > self.payload.len() {
+                    return Err(Malformed::new(Fault::BadLayout, "snapshot names"));
+                }
+                if self.find(&index, place, item.hash, item.name).is_some() {
+                    continue;
+                }
+            } else {
+                let same = index.iter_hash(place).filter(|other: &&Slot| other.hash == item.hash);
+                if same.count() >= SAME_HASH_MAX {
+                    return Ok(false);
+                }
             }
             let start = (bytes.as_ptr().addr() - self.payload.as_ptr().addr()) as u32;
             // There is room: nothing is hashed again.
@@ -94,10 +106,16 @@ impl Cgroups {
         SnapshotItem::decode_again(self.payload.get(slot.start as usize..)?)
     }
 
-    /// Looks through all in one place of the index.
+    /// Looks through all in one place of an index.
     #[cold]
-    fn find(&self, place: u64, hash: u32, name: &[u8]) -> Option<SnapshotItem<'_>> {
-        let mut items = self.index.iter_hash(place).filter_map(|slot| self.item(slot));
+    fn find(
+        &self,
+        index: &HashTable<Slot>,
+        place: u64,
+        hash: u32,
+        name: &[u8],
+    ) -> Option<SnapshotItem<'_>> {
+        let mut items = index.iter_hash(place).filter_map(|slot| self.item(slot));
         items.find(|item| item.hash == hash && item.name == name)
     }
 }
@@ -110,24 +128,28 @@ impl CachedSnapshot {
         let place = cgroups.place(hash, name);
         // Nearly always there is one of that hash at most.
         let item = cgroups.item(cgroups.index.find(place, |slot| slot.hash == hash)?)?;
-        if item.name == name { Some(item) } else { cgroups.find(place, hash, name) }
+        if item.name == name { Some(item) } else { cgroups.find(&cgroups.index, place, hash, name) }
     }
 
     /// All cgroups, in the provider's order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = SnapshotItem<'_>> {
+        let items = self.as_snapshot().items_bytes();
+        items.map(|bytes| SnapshotItem::decode_again(bytes).unwrap_or_default())
+    }
+
+    fn as_snapshot(&self) -> Snapshot<'_> {
         // Before the first response there is none.
-        let snapshot = Snapshot::decode_again(&self.cgroups.payload).unwrap_or_default();
-        snapshot.items_bytes().map(|bytes| SnapshotItem::decode_again(bytes).unwrap_or_default())
+        Snapshot::decode_again(&self.cgroups.payload).unwrap_or_default()
     }
 
     /// The number of cgroups.
     pub fn len(&self) -> usize {
-        self.cgroups.index.len()
+        self.as_snapshot().len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.cgroups.index.is_empty()
+        self.as_snapshot().is_empty()
     }
 
     /// Whether the provider found systemd. Not 0: yes.
@@ -211,8 +233,7 @@ impl SnapshotCache {
     /// Why there is none. The old one stays.
     pub fn refresh(&self) -> Result<(), Error> {
         let mut client = self.client();
-        client.refresh();
-        let refreshed = self.fetch(&mut client);
+        let refreshed = client.connect().and_then(|()| self.fetch(&mut client));
         if matches!(refreshed, Err(Error::Malformed(_))) {
             // A provider that sends what it should not is not to be trusted with the next one.
             client.close();
@@ -321,6 +342,29 @@ mod tests {
         let len = builder.finish().unwrap();
         let cgroups = Arc::new(Cgroups::of(&payload[..len]).unwrap());
         CachedSnapshot { cgroups, ..CachedSnapshot::default() }
+    }
+
+    /// A provider that repeats itself costs no more than time in proportion to what it sends.
+    #[test]
+    fn items_that_are_one_are_indexed_once() {
+        let repeated = |name: &[u8]| {
+            let mut payload = vec![0; 4096];
+            let mut builder = SnapshotBuilder::new(&mut payload, Some(1)).unwrap();
+            builder
+                .push(&SnapshotItem { hash: 7, options: 0, enabled: 1, name, path: b"/" })
+                .unwrap();
+            let item = 32..builder.finish().unwrap();
+            payload[4..8].copy_from_slice(&5000u32.to_ne_bytes());
+            let entry = &payload[24..32];
+            Cgroups::of(&[&payload[..24], &entry.repeat(5000), &payload[item]].concat())
+        };
+        let cgroups = Arc::new(repeated(b"name").unwrap());
+        assert_eq!(cgroups.index.len(), 1);
+        let cached = CachedSnapshot { cgroups, ..CachedSnapshot::default() };
+        assert_eq!((cached.len(), cached.iter().len(), cached.is_empty()), (5000, 5000, false));
+        assert_eq!(cached.get(7, b"name").unwrap().path, b"/");
+        // All of these names are the same bytes.
+        assert!(repeated(&[b'n'; 1000]).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod codec;
 mod credentials;
 mod endpoint;
 mod error;
+mod fork;
 mod handshake;
 mod listener;
 mod patience;

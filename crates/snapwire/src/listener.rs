@@ -67,20 +67,21 @@ impl Listener {
         };
         // Two servers that start at once must not take each other's name for a dead one's.
         let _starting = lock(endpoint.run_dir());
-        shm::sweep(endpoint)?;
         let address = SocketAddrUnix::new(&path).map_err(failed)?;
         make_way(&path, &address)?;
+        // Only now is it known that they are no live server's of another pid namespace.
+        shm::sweep(endpoint)?;
         let fd = socket::unconnected().map_err(failed)?;
         // The name gets this mode, whatever the process's umask.
         fs::fchmod(&fd, Mode::RUSR | Mode::WUSR).map_err(failed)?;
         net::bind(&fd, &address).map_err(failed)?;
-        let stat = statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
-        if let Err(error) =
-            net::listen(&fd, BACKLOG).and_then(|()| rustix::io::ioctl_fionbio(&fd, true))
-        {
-            let _ = unlinkat(CWD, &path, AtFlags::empty());
-            return Err(failed(error));
-        }
+        let stat = net::listen(&fd, BACKLOG)
+            .and_then(|()| rustix::io::ioctl_fionbio(&fd, true))
+            .and_then(|()| statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW))
+            .map_err(|error| {
+                let _ = unlinkat(CWD, &path, AtFlags::empty());
+                failed(error)
+            })?;
         Ok(Listener {
             endpoint: endpoint.clone(),
             offer: *offer,
@@ -111,7 +112,7 @@ impl Listener {
     ///
     /// # Errors
     /// Whatever went wrong with this client, who is gone then; the listener goes on.
-    /// [`Error::Timeout`] and [`Error::Aborted`] when none came.
+    /// [`Error::Timeout`] when none came; [`Error::Aborted`].
     pub fn accept(&mut self, patience: &mut Patience<'_>) -> Result<Session, Error> {
         let mut newcomer = loop {
             if let Some(newcomer) = self.newcomer()? {
@@ -119,7 +120,7 @@ impl Listener {
             }
             wait_readable(self.fd.as_fd(), patience.slice()?)?;
         };
-        let mut patience = Patience::new(HANDSHAKE_MAX);
+        let mut patience = patience.another(HANDSHAKE_MAX);
         loop {
             if let Some(session) = newcomer.greet(&self.endpoint, &self.offer)? {
                 return Ok(session);
@@ -267,7 +268,9 @@ fn wait_readable(fd: BorrowedFd<'_>, slice: Duration) -> Result<(), Error> {
 }
 
 /// Holds the directory while a server starts in it. Without the lock the start goes on: it only
-/// keeps servers of this crate apart.
+/// keeps servers of this crate apart. Whoever may read the directory can hold it as well, and so
+/// delay the start by [`START_MAX`]: a file that no stranger can lock would be one that no other
+/// user's server can lock, and would stay behind when its owner dies.
 fn lock(run_dir: &Path) -> Option<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = fs::open(run_dir, flags, Mode::empty()).ok()?;

@@ -67,6 +67,11 @@ impl<'a> Patience<'a> {
         Patience { abort: Some(abort), ..self }
     }
 
+    /// So much time for something else, and called off by the same.
+    pub(crate) fn another(&self, timeout: Duration) -> Patience<'a> {
+        Patience { abort: self.abort, ..Patience::new(timeout) }
+    }
+
     /// How long to block now: at most a slice.
     pub(crate) fn slice(&mut self) -> Result<Duration, Error> {
         self.check_abort()?;
@@ -90,9 +95,7 @@ impl<'a> Patience<'a> {
 
     /// Starts the clock, for a call whose time does not begin with its first wait.
     pub(crate) fn start(&mut self) {
-        if let (None, Some(timeout)) = (self.deadline, self.timeout) {
-            self.deadline = Instant::now().checked_add(timeout);
-        }
+        self.start_before(Duration::ZERO);
     }
 
     /// Starts the clock, when so much time has passed already.

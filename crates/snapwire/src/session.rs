@@ -6,10 +6,11 @@ use crate::codec::{
 };
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::fork;
 use crate::handshake::{self, Offer, Terms};
 use crate::patience::Patience;
 use crate::shm::Lanes;
-use crate::socket::Socket;
+use crate::socket::{Meanwhile, Socket};
 use hashbrown::HashSet;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -24,6 +25,9 @@ pub enum Role {
     /// It answers.
     Server,
 }
+
+/// More forks than there will be.
+const OVER: u32 = u32::MAX;
 
 /// Ids of requests: nearly always one.
 #[derive(Debug, Default)]
@@ -87,7 +91,8 @@ pub struct Session {
     stall: Option<Duration>,
     /// The last message said that something was not done.
     refused: bool,
-    over: bool,
+    /// The forks when it began, or [`OVER`].
+    life: u32,
 }
 
 impl Session {
@@ -123,7 +128,7 @@ impl Session {
             stash: VecDeque::new(),
             stall: None,
             refused: false,
-            over: false,
+            life: fork::forks_from_now(),
         }
     }
 
@@ -158,9 +163,10 @@ impl Session {
         self.lanes.is_some()
     }
 
-    /// Whether the session is over.
+    /// Whether the session is over. In a child that was forked it is: it is the parent's.
+    #[inline]
     pub fn is_over(&self) -> bool {
-        self.over
+        self.life != fork::forks()
     }
 
     /// The number of requests without an answer.
@@ -272,7 +278,7 @@ impl Session {
     /// Checks a message that is to be sent, and takes note of it; returns its header.
     #[inline]
     fn admit(&mut self, header: &Header, payload_len: usize) -> Result<Header, Error> {
-        if self.over {
+        if self.is_over() {
             return Err(Error::Disconnected);
         }
         check_limits(self.outbound(), payload_len as u64, header.item_count)?;
@@ -297,18 +303,21 @@ impl Session {
         payload: &[u8],
         patience: &mut Patience<'_>,
     ) -> Result<(), Error> {
-        let Session { role, terms, socket, stash, stall, .. } = self;
+        let Session { role, terms, socket, stash, in_flight, .. } = self;
         let inbound = terms.response;
-        let mut read = || {
+        let mut read = |patience: &mut Patience<'_>| {
             // The peer may be stuck in sending to us what nobody reads.
             let mut buffer = Buffer::new();
-            let mut patience = Patience::new(stall.unwrap_or(STASH_STALL));
-            let header = receive(socket, terms, inbound, &mut buffer, &mut patience, *stall)
+            let header = receive(socket, terms, inbound, &mut buffer, patience, None)
                 .map_err(|(error, _)| error)?;
+            // It must not fill our memory with answers to nothing.
+            if stash.len() == in_flight.len() {
+                return Err(Error::UnknownMessageId(header.message_id));
+            }
             stash.push_back((header, buffer));
             Ok(())
         };
-        let mut meanwhile: Option<&mut dyn FnMut() -> Result<(), Error>> =
+        let mut meanwhile: Option<Meanwhile<'_>> =
             if *role == Role::Client { Some(&mut read) } else { None };
         let budget = terms.packet_size as usize - HEADER_LEN;
         let (first, rest) = payload.split_at(payload.len().min(budget));
@@ -369,7 +378,7 @@ impl Session {
                 *buffer = stashed;
                 Ok(header)
             }
-            None if self.over => Err((Error::Disconnected, true)),
+            None if self.is_over() => Err((Error::Disconnected, true)),
             None => self.take(buffer, patience),
         };
         let error = match received {
@@ -403,7 +412,7 @@ impl Session {
 
     /// Nothing more can be sent or received.
     fn end(&mut self) {
-        self.over = true;
+        self.life = OVER;
         self.in_flight.clear();
         self.stash.clear();
     }
@@ -411,6 +420,10 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        if self.is_over() && self.life != OVER {
+            // It goes on, in the parent.
+            return;
+        }
         // The peer may sleep in shared memory and must look at the socket.
         self.socket.shutdown(rustix::net::Shutdown::Both);
         if let Some(lanes) = &mut self.lanes {
@@ -425,9 +438,6 @@ impl AsFd for Session {
         self.socket.as_fd()
     }
 }
-
-/// How long an answer that has begun may take to arrive while a request is being sent.
-const STASH_STALL: Duration = Duration::from_secs(5);
 
 /// Refuses what a direction does not allow.
 #[inline]

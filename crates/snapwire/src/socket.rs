@@ -42,6 +42,9 @@ pub(crate) enum Ready {
     Readable,
 }
 
+/// What is done when the peer has sent something itself.
+pub(crate) type Meanwhile<'a> = &'a mut dyn FnMut(&mut Patience<'_>) -> Result<(), Error>;
+
 pub(crate) fn timespec(duration: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
@@ -123,12 +126,12 @@ impl Socket {
         header: &[u8; HEADER_LEN],
         body: &[u8],
         patience: &mut Patience<'_>,
-        meanwhile: &mut Option<&mut dyn FnMut() -> Result<(), Error>>,
+        meanwhile: &mut Option<Meanwhile<'_>>,
     ) -> Result<(), Error> {
         while !self.try_send(header, body)? {
             let ready = self.wait_to_send(patience, meanwhile.is_some())?;
             if let (Some(Ready::Readable), Some(read)) = (ready, &mut *meanwhile) {
-                read()?;
+                read(patience)?;
             }
         }
         Ok(())
@@ -194,12 +197,15 @@ impl Socket {
             if !whole {
                 self.wait_readable(slice)?;
             }
-            if let Some(length) = received(recv(!whole))? {
+            let found = recv(!whole);
+            if let Some(length) = received(found)? {
                 return Ok(length);
             }
             if ample {
-                // The first slice has passed without the clock.
-                patience.start_before(SLICE);
+                // That was without the clock: a whole slice, unless a signal came, and then nobody
+                // knows. Rather too long than too short.
+                let cut_short = found == Err(Errno::INTR);
+                patience.start_before(if cut_short { Duration::ZERO } else { SLICE });
                 ample = false;
             }
         }
@@ -242,6 +248,12 @@ impl Socket {
             Ok(found) => found == 0,
             Err(error) => error == Errno::INTR,
         }
+    }
+
+    /// Whether the other end has gone.
+    pub(crate) fn is_deserted(&self) -> bool {
+        let mut polled = [PollFd::new(&self.fd, PollFlags::RDHUP)];
+        poll(&mut polled, Some(&timespec(Duration::ZERO))).is_ok_and(|found| found > 0)
     }
 
     /// Whether this end was shut down, by any thread.

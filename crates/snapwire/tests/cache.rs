@@ -4,7 +4,7 @@ mod support;
 
 use snapwire::codec::{Profiles, SnapshotItem};
 use snapwire::{
-    CgroupsSnapshot, ClientConfig, Endpoint, Failure, Server, ServerConfig, SnapshotCache,
+    CgroupsSnapshot, ClientConfig, Endpoint, Error, Failure, Server, ServerConfig, SnapshotCache,
     SnapshotReply, State,
 };
 use std::sync::Arc;
@@ -44,7 +44,7 @@ fn what_was_there_stays_when_the_service_fails() {
         let items = Arc::new(AtomicU32::new(0));
         let config = ClientConfig { offer: only(profile), ..ClientConfig::default() };
         let cache = SnapshotCache::new(&place.endpoint, &config);
-        assert!(cache.refresh().is_err());
+        assert!(matches!(cache.refresh(), Err(Error::NotFound { .. })));
         assert!(!cache.is_populated());
         assert_eq!((cache.status().failures, cache.status().connection), (1, State::NotFound));
         assert_eq!(cache.status().age, None);

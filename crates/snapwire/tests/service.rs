@@ -10,8 +10,8 @@ use snapwire::{
     AppsLookup, CgroupsLookup, CgroupsSnapshot, Client, ClientConfig, Endpoint, Error, Failure,
     Increment, LookupMax, Offer, Peers, Server, ServerConfig, SnapshotImage, State, StringReverse,
 };
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::*;
@@ -104,6 +104,35 @@ fn a_client_waits_for_its_service_and_finds_it_again() {
     assert_eq!((status.connects, status.reconnects, status.calls), (1, 1, 2));
 }
 
+#[test]
+fn a_client_that_cannot_connect_says_why() {
+    let place = Place::new();
+    let soon = Duration::from_secs(20);
+    let mut client = Client::<Increment>::new(&place.endpoint, &ClientConfig::default());
+    let absent = client.connect_within(soon);
+    assert!(matches!(absent, Err(Error::NotFound { .. })), "{absent:?}");
+    let offer = Offer { auth_token: 7, ..Offer::default() };
+    let server = incrementer(&place, &ServerConfig { offer, ..ServerConfig::default() });
+    for _ in 0..2 {
+        assert!(matches!(client.connect_within(soon), Err(Error::AuthFailed)));
+        let again = client.connect_within(soon);
+        assert!(matches!(again, Err(Error::NotReady(State::AuthFailed))), "{again:?}");
+        client.close();
+    }
+    server.stop();
+    let _server = incrementer(&place, &ServerConfig::default());
+    client.connect_within(soon).unwrap();
+    client.connect_within(soon).unwrap();
+    assert_eq!((client.call(1).unwrap(), client.status().connects), (2, 1));
+    // The time is the caller's.
+    let silent = Place::new();
+    let _listener = Raw::listen(&silent.endpoint);
+    let config = ClientConfig { timeout: Duration::ZERO, ..ClientConfig::default() };
+    let mut client = Client::<Increment>::new(&silent.endpoint, &config);
+    let timed_out = client.connect_within(Duration::from_millis(50));
+    assert!(matches!(timed_out, Err(Error::Timeout)), "{timed_out:?}");
+}
+
 /// A client that sees the socket but not the region, as in another mount namespace.
 #[test]
 fn without_a_region_in_reach_it_is_the_socket() {
@@ -119,6 +148,13 @@ fn without_a_region_in_reach_it_is_the_socket() {
     client.refresh();
     assert_eq!(client.terms().map(|terms| terms.profile), Some(Profiles::BASELINE));
     assert_eq!(client.call(1).unwrap(), 2);
+    // Who wants nothing else is told.
+    let offer = Offer { profiles: Profiles::SHM, ..Offer::default() };
+    let mut client = Client::<Increment>::new(&endpoint, &ClientConfig { offer, ..config });
+    for _ in 0..2 {
+        let connected = client.connect_within(Duration::from_secs(20));
+        assert!(matches!(connected, Err(Error::Region { .. })), "{connected:?}");
+    }
     // With no time even for that, it is known at the next try.
     let config = ClientConfig { timeout: Duration::from_millis(50), ..config };
     let mut client = Client::<Increment>::new(&endpoint, &config);
@@ -489,6 +525,39 @@ fn beyond_its_workers_a_server_refuses_at_once() {
     }
 }
 
+#[test]
+fn there_is_room_for_who_comes_while_somebody_leaves() {
+    for profile in PROFILES {
+        let place = Place::new();
+        let config = ServerConfig { workers: 1, ..server_config(profile) };
+        let (entered, is_entered) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let released = Mutex::new(released);
+        let server = Server::start::<Increment>(&place.endpoint, &config, move |number, reply| {
+            entered.send(number).unwrap();
+            released.lock().unwrap().recv().unwrap();
+            reply.set(number + 1);
+            Ok(())
+        })
+        .unwrap();
+        let call = |number| {
+            let mut client = ready::<Increment>(&place, &client_config(profile));
+            let abort = client.abort_handle();
+            let called = thread::spawn(move || client.call(number));
+            (abort, called)
+        };
+        let (abort, left) = call(1);
+        assert_eq!(is_entered.recv(), Ok(1));
+        abort.abort();
+        assert!(left.join().unwrap().is_err(), "it has gone, and its handler is still at it");
+        let newcomer = Raw::connect(&place.endpoint);
+        newcomer.send(&hello_packet(&plain_hello()));
+        release.send(()).unwrap();
+        assert!(newcomer.recv().is_some(), "the newcomer was turned away");
+        assert_eq!(server.status().refused_total, 0);
+    }
+}
+
 /// A client that sends requests and reads no answers.
 #[test]
 fn a_client_that_does_not_read_is_let_go() {
@@ -796,6 +865,30 @@ fn look_ups_have_ceilings() {
     assert_eq!(refused(vec![b"/a"; 5]), "bytes");
     let long: &[u8] = b"/unknown-and-quite-long-too";
     assert_eq!(refused(vec![long; 4]), "calls");
+}
+
+/// Whatever it is spent on: an answer, or a connection in the middle of it.
+#[test]
+fn a_look_up_takes_the_time_that_it_is_given() {
+    let place = Place::new();
+    let listener = Raw::listen(&place.endpoint);
+    let config = ClientConfig { timeout: Duration::ZERO, offer: BASELINE, ..Default::default() };
+    let mut client = Client::<AppsLookup>::new(&place.endpoint, &config);
+    thread::spawn(move || {
+        let _silent = listener.serve();
+        let refusing = listener.serve();
+        let request = Header::decode(&refusing.recv().unwrap()).unwrap();
+        refusing.send(&message(request.response(Status::LIMIT_EXCEEDED), &[]));
+        // No more room at the second attempt, and no word at the third.
+        let _as_small = listener.serve();
+        let _mute = listener.accept();
+        listener.accept();
+    });
+    for timeout in [50, 500].map(Duration::from_millis) {
+        client.refresh();
+        let looked_up = client.lookup_within(&[Pid(1), Pid(2)], timeout).map(drop);
+        assert!(matches!(looked_up, Err(Error::Timeout)), "{looked_up:?}");
+    }
 }
 
 #[test]

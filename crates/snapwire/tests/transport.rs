@@ -132,6 +132,68 @@ fn a_client_that_writes_reads_meanwhile() {
     });
 }
 
+/// What comes of a request that the peer does not read, since it only writes.
+fn send_to_one_that_writes(
+    patience: &mut Patience<'_>,
+    write: impl FnOnce(&Raw, u32) + Send,
+) -> Result<(), Error> {
+    let place = Place::new();
+    let listener = Raw::listen(&place.endpoint);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let raw = listener.accept();
+            let hello = Hello::decode(&raw.recv().unwrap()[HEADER_LEN..]).unwrap();
+            let ack = HelloAck { response: limit(1 << 20, 1), ..plain_ack(&hello) };
+            raw.send(&ack_packet(Status::OK, &ack));
+            write(&raw, ack.packet_size);
+        });
+        let offer = large(Profiles::BASELINE);
+        let mut client = Session::connect(&place.endpoint, &offer, patience)?;
+        client.send(&Header::request(Code(1), 1), &pattern(1 << 20, 3), patience)
+    })
+}
+
+#[test]
+fn who_writes_keeps_no_more_answers_than_there_were_questions() {
+    let answer = Header::request(Code(1), 1).response(Status::OK);
+    let sent =
+        send_to_one_that_writes(
+            &mut patience(),
+            |raw, _| {
+                while raw.try_send(&message(answer, b"again")) {}
+            },
+        );
+    assert!(matches!(sent, Err(Error::UnknownMessageId(1))), "{sent:?}");
+}
+
+#[test]
+fn who_writes_waits_no_longer_for_an_answer_that_has_begun() {
+    let abort = AbortHandle::new();
+    let sent = send_to_one_that_writes(&mut patience().with_abort(&abort), |raw, packet_size| {
+        let answer = Header::request(Code(1), 1).response(Status::OK);
+        let packet_len = packet_size as usize;
+        let payload = pattern(1 << 20, 4);
+        let parts = payload.chunks(packet_len - HEADER_LEN);
+        let (count, first) = (parts.len() as u32, Header { payload_len: 1 << 20, ..answer });
+        // All but the last, which is more than fits a buffer: the client has begun to read.
+        for (index, part) in (0..count - 1).zip(parts) {
+            let chunk = Chunk {
+                message_id: 1,
+                total_message_len: HEADER_LEN as u32 + (1 << 20),
+                index,
+                count,
+                payload_len: part.len() as u32,
+            };
+            let head = if index == 0 { first.encode() } else { chunk.encode() };
+            raw.send(&[&head[..], part].concat());
+        }
+        abort.abort();
+        // Until the client goes.
+        while raw.recv().is_some() {}
+    });
+    assert!(matches!(sent, Err(Error::Aborted)), "{sent:?}");
+}
+
 #[test]
 fn each_direction_has_its_limit() {
     for profile in PROFILES {
@@ -277,6 +339,21 @@ fn names_of_the_dead_are_reclaimed() {
     }
 }
 
+/// A live server may be one whose pids mean nothing here.
+#[test]
+fn regions_beside_a_live_server_are_its_own() {
+    let place = Place::new();
+    let region = place.endpoint.region_path(SessionId(1));
+    std::fs::write(&region, "made by nobody that is seen from here").unwrap();
+    let server = Raw::listen(&place.endpoint);
+    let bound = Listener::bind(&place.endpoint, &BASELINE);
+    assert!(matches!(bound, Err(Error::AddrInUse { .. })), "{bound:?}");
+    assert!(region.exists());
+    drop(server);
+    let _listener = Listener::bind(&place.endpoint, &BASELINE).unwrap();
+    assert!(!region.exists());
+}
+
 #[test]
 fn of_servers_that_start_at_once_one_wins() {
     let place = Place::new();
@@ -305,6 +382,24 @@ fn where_nobody_serves_is_told_apart() {
     let nobodys = Offer { profiles: Profiles(0x40), ..BASELINE };
     let error = Listener::bind(&place.endpoint, &nobodys).unwrap_err().to_string();
     assert_eq!(error, "a server's profiles cannot be 64");
+}
+
+#[test]
+fn to_wait_for_a_silent_client_can_be_called_off() {
+    let place = Place::new();
+    let mut listener = Listener::bind(&place.endpoint, &BASELINE).unwrap();
+    let abort = AbortHandle::new();
+    thread::scope(|scope| {
+        let silent = scope.spawn(|| {
+            // The queue has room for 17: there is room for one more when the first is accepted.
+            let silent: Vec<Raw> = (0..18).map(|_| Raw::connect(&place.endpoint)).collect();
+            abort.abort();
+            silent
+        });
+        let accepted = listener.accept(&mut patience().with_abort(&abort)).map(drop);
+        assert!(matches!(accepted, Err(Error::Aborted)), "{accepted:?}");
+        silent.join().unwrap();
+    });
 }
 
 #[test]

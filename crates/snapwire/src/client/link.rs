@@ -7,7 +7,7 @@ use crate::codec::{Code, Header, Kind, Limit, Profiles, Status};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::handshake::{Offer, Terms};
-use crate::patience::{AbortHandle, Patience};
+use crate::patience::Patience;
 use crate::session::Session;
 use std::thread;
 use std::time::Duration;
@@ -42,14 +42,13 @@ pub(crate) struct Link {
     session: Option<Session>,
     state: State,
     status: ClientStatus,
-    abort: AbortHandle,
     /// Proposals, which only grow.
     request_bytes: u32,
     response_bytes: u32,
     /// How far requests may grow. It becomes less when a server refuses to go so far.
     request_max: u32,
-    /// What the last session allowed.
-    agreed_bytes: u32,
+    /// What is proposed first.
+    first_bytes: u32,
     /// A region could not be used. It is not tried again.
     without_shm: bool,
     /// What is sent. It holds the last call's request.
@@ -67,7 +66,7 @@ pub(crate) struct Outgoing {
 }
 
 impl Link {
-    pub(crate) fn new(endpoint: &Endpoint, config: &ClientConfig, abort: &AbortHandle) -> Link {
+    pub(crate) fn new(endpoint: &Endpoint, config: &ClientConfig) -> Link {
         let or = |value, default| if value == 0 { default } else { value };
         let request_bytes = or(config.offer.request.payload_bytes, Offer::REQUEST_BYTES);
         Link {
@@ -76,10 +75,9 @@ impl Link {
             session: None,
             state: State::Disconnected,
             status: ClientStatus::default(),
-            abort: abort.clone(),
             request_bytes,
             request_max: GROWTH_MAX.max(request_bytes),
-            agreed_bytes: request_bytes,
+            first_bytes: request_bytes,
             response_bytes: or(config.offer.response.payload_bytes, Offer::RESPONSE_BYTES),
             without_shm: false,
             request: Buffer::new(),
@@ -127,20 +125,17 @@ impl Link {
         self.state = state;
     }
 
-    /// Connects where that may help; says whether the state is another one now.
-    pub(crate) fn refresh(&mut self) -> bool {
-        let before = self.state;
-        match before {
-            State::Ready | State::Connecting | State::AuthFailed | State::Incompatible => {}
+    /// Connects, unless it is connected, where that may help.
+    pub(crate) fn refresh(&mut self, patience: &mut Patience<'_>) -> Result<(), Error> {
+        match self.state {
+            State::Ready => Ok(()),
+            State::Connecting | State::AuthFailed | State::Incompatible => {
+                Err(Error::NotReady(self.state))
+            }
             State::Disconnected | State::NotFound | State::Denied | State::Broken => {
-                let abort = self.abort.clone();
-                let mut patience =
-                    Patience::new(self.config.handshake_timeout()).with_abort(&abort);
-                // The state says what happened.
-                let _ = self.connect(&mut patience);
+                self.connect(patience)
             }
         }
-        self.state != before
     }
 
     fn offer(&self) -> Offer {
@@ -159,7 +154,8 @@ impl Link {
     fn connect(&mut self, patience: &mut Patience<'_>) -> Result<(), Error> {
         self.close(State::Connecting);
         let mut connected = Session::connect(&self.endpoint, &self.offer(), patience);
-        if let Err(Error::Region { .. }) = connected {
+        let others = self.config.offer.profiles.without(Profiles::SHM);
+        if matches!(connected, Err(Error::Region { .. })) && !others.is_empty() {
             // What was agreed is final for a session, so this takes another.
             self.without_shm = true;
             connected = Session::connect(&self.endpoint, &self.offer(), patience);
@@ -168,15 +164,14 @@ impl Link {
             Ok(session) => {
                 let first = self.status.connects == 0;
                 *(if first { &mut self.status.connects } else { &mut self.status.reconnects }) += 1;
-                self.agreed_bytes = session.terms().request.payload_bytes;
                 self.session = Some(session);
                 self.state = State::Ready;
                 return Ok(());
             }
-            Err(error @ Error::ProposalTooLarge) if self.request_bytes > self.agreed_bytes => {
-                // Only the request that needed more cannot be made.
-                self.request_max = (self.request_bytes / 2).max(self.agreed_bytes);
-                self.request_bytes = self.agreed_bytes;
+            Err(error @ Error::ProposalTooLarge) if self.request_bytes > self.first_bytes => {
+                // Only requests that need more cannot be made.
+                self.request_max = (self.request_bytes / 2).max(self.first_bytes);
+                self.request_bytes = self.first_bytes;
                 self.state = State::Disconnected;
                 return Err(error);
             }
@@ -215,7 +210,8 @@ impl Link {
         patience: &mut Patience<'_>,
         accept: impl Fn(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        if self.state != State::Ready {
+        // Then it is not ready.
+        if self.session.is_none() {
             self.status.errors += 1;
             return Err(Error::NotReady(self.state));
         }

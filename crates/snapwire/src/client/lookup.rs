@@ -9,6 +9,7 @@ use crate::codec::{
 use crate::error::Error;
 use crate::patience::Patience;
 use crate::service::{AppsLookup, CgroupsLookup, Service};
+use std::time::Duration;
 
 const ECHO: Malformed = Malformed { fault: Fault::BadLayout, what: "lookup response" };
 
@@ -19,7 +20,19 @@ impl Client<CgroupsLookup> {
     /// # Errors
     /// As for [`Client::call`], for any of the calls; [`Error::CallTooLarge`].
     pub fn lookup(&mut self, paths: &[&[u8]]) -> Result<CgroupsResponse<'_>, Error> {
-        self.stitch::<Paths>(paths)
+        self.lookup_within(paths, self.timeout())
+    }
+
+    /// The same, with a time of its own for all of the calls. Zero is forever.
+    ///
+    /// # Errors
+    /// As for [`Client::lookup`].
+    pub fn lookup_within(
+        &mut self,
+        paths: &[&[u8]],
+        timeout: Duration,
+    ) -> Result<CgroupsResponse<'_>, Error> {
+        self.stitch::<Paths>(paths, timeout)
     }
 }
 
@@ -30,20 +43,36 @@ impl Client<AppsLookup> {
     /// # Errors
     /// As for [`Client::call`], for any of the calls; [`Error::CallTooLarge`].
     pub fn lookup(&mut self, pids: &[Pid]) -> Result<AppsResponse<'_>, Error> {
-        self.stitch::<Pids>(pids)
+        self.lookup_within(pids, self.timeout())
+    }
+
+    /// The same, with a time of its own for all of the calls. Zero is forever.
+    ///
+    /// # Errors
+    /// As for [`Client::lookup`].
+    pub fn lookup_within(
+        &mut self,
+        pids: &[Pid],
+        timeout: Duration,
+    ) -> Result<AppsResponse<'_>, Error> {
+        self.stitch::<Pids>(pids, timeout)
     }
 }
 
 impl<S: Service> Client<S> {
     /// The answers to all keys, in their order.
-    fn stitch<K: Lookup>(&mut self, keys: &[K::Key<'_>]) -> Result<LookupResponse<'_, K>, Error> {
+    fn stitch<K: Lookup>(
+        &mut self,
+        keys: &[K::Key<'_>],
+        timeout: Duration,
+    ) -> Result<LookupResponse<'_, K>, Error> {
         let max = self.link.config().lookup;
         let too_large = |what, found, limit| Err(Error::CallTooLarge { what, found, limit });
         if keys.len() > max.keys {
             return too_large("keys", keys.len(), max.keys);
         }
         let abort = self.abort_handle();
-        let mut patience = Patience::new(self.link.config().timeout).with_abort(&abort);
+        let mut patience = Patience::new(timeout).with_abort(&abort);
         let mut output = std::mem::take(&mut self.stitched);
         lookup_parts::begin(&mut output, keys.len());
         let stitched = self.stitch_into::<K>(keys, &mut output, &mut patience);
@@ -89,7 +118,7 @@ impl<S: Service> Client<S> {
                 Ok(()) => {}
                 Err(error) if error.is_overflow() && asked.len() > 1 => {
                     at_most = asked.len() / 2;
-                    self.link.refresh();
+                    self.link.refresh(patience)?;
                     continue;
                 }
                 Err(error) => return Err(error),

@@ -9,6 +9,8 @@ mod state;
 pub use batch::Responses;
 pub use config::{ClientConfig, LookupMax};
 pub use link::ClientStatus;
+#[cfg(feature = "tokio")]
+pub(crate) use link::check_answer;
 pub use state::State;
 
 use crate::codec::{BuildError, Malformed};
@@ -30,6 +32,8 @@ const REQUEST_ROOM: usize = 4096;
 /// a new connection, so a handler may see it twice; a call that has timed out or was called off is
 /// not. What a call returns lives in the client's buffers until the next call: nothing is
 /// allocated per call.
+///
+/// In a child that is forked it connects again: the connection stays its parent's.
 #[derive(Debug)]
 pub struct Client<S: Service> {
     link: Link,
@@ -42,16 +46,35 @@ pub struct Client<S: Service> {
 impl<S: Service> Client<S> {
     /// A client that is not connected.
     pub fn new(endpoint: &Endpoint, config: &ClientConfig) -> Client<S> {
-        let abort = AbortHandle::new();
-        let link = Link::new(endpoint, config, &abort);
-        Client { link, abort, stitched: Vec::new(), service: PhantomData }
+        let link = Link::new(endpoint, config);
+        Client { link, abort: AbortHandle::new(), stitched: Vec::new(), service: PhantomData }
     }
 
     /// Connects, unless it is connected already or trying would not help. Says whether the state
     /// is another one now. Takes at most 5 seconds, and as long only if a server accepts and says
     /// nothing.
     pub fn refresh(&mut self) -> bool {
-        self.link.refresh()
+        let before = self.state();
+        // The state says what happened.
+        let _ = self.connect();
+        self.state() != before
+    }
+
+    /// The same, and says why it could not.
+    ///
+    /// # Errors
+    /// As for [`Session::connect`](crate::Session::connect); [`Error::NotReady`] where trying again
+    /// would not help: after [`Client::close`] it tries all the same.
+    pub fn connect(&mut self) -> Result<(), Error> {
+        self.connect_within(self.link.config().handshake_timeout())
+    }
+
+    /// The same, with a time of its own. Zero is forever.
+    ///
+    /// # Errors
+    /// As for [`Client::connect`].
+    pub fn connect_within(&mut self, timeout: Duration) -> Result<(), Error> {
+        self.link.refresh(&mut Patience::new(timeout).with_abort(&self.abort))
     }
 
     /// Whether calls can be made, as far as is known. Costs nothing.
@@ -143,7 +166,7 @@ impl<S: Service> Client<S> {
         write: impl Fn(&mut [u8]) -> Result<usize, BuildError>,
     ) -> Result<(), Error> {
         let max = self.link.request_max();
-        let mut room = self.link.request.capacity().clamp(REQUEST_ROOM.min(max), max);
+        let mut room = self.link.request.capacity().max(REQUEST_ROOM).min(max);
         loop {
             match write(self.link.request.exactly(room)) {
                 Ok(length) => {

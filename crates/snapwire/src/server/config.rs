@@ -18,7 +18,7 @@ pub struct ServerConfig {
     pub workers: usize,
     /// How long a session may be without a request. Zero: for ever.
     pub idle: Duration,
-    /// How long a client may take to send the rest of a message or to read one.
+    /// How long a client may take to send the rest of a message or to read one. Zero: for ever.
     pub stall: Duration,
     /// Who may connect.
     pub peers: Peers,

@@ -16,7 +16,7 @@ use crate::service::Service;
 use crate::socket::timespec;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::net::Shutdown;
-use sessions::Sessions;
+use sessions::{EntryId, Sessions};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -54,6 +54,24 @@ struct Shared {
     wake: OwnedFd,
 }
 
+impl Shared {
+    /// Makes the thread that accepts look around.
+    fn wake(&self) {
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    /// Whether as many sessions are open as may be.
+    fn is_full(&self) -> bool {
+        self.sessions.len() >= self.config.workers.max(1)
+    }
+
+    /// The session is over, which makes room for another.
+    fn leave(&self, entry: EntryId) {
+        self.sessions.leave(entry);
+        self.wake();
+    }
+}
+
 /// A service that is running: one thread that accepts and one for each session.
 ///
 /// Clients that are silent, slow or gone hold up nobody: a handshake is waited for beside all
@@ -63,6 +81,9 @@ struct Shared {
 pub struct Server {
     shared: Arc<Shared>,
     accepting: Option<JoinHandle<()>>,
+    /// Lets handlers go that wait, by being dropped when nobody can be answered any more.
+    #[cfg(feature = "tokio")]
+    pub(crate) leash: Option<::tokio::sync::watch::Sender<()>>,
 }
 
 impl Server {
@@ -103,7 +124,12 @@ impl Server {
                 .spawn(move || accept(&shared, listener, &handler))
                 .map_err(failed)?
         };
-        Ok(Server { shared, accepting: Some(accepting) })
+        Ok(Server {
+            shared,
+            accepting: Some(accepting),
+            #[cfg(feature = "tokio")]
+            leash: None,
+        })
     }
 
     /// What it has done so far.
@@ -136,13 +162,15 @@ impl Server {
     fn end(&mut self) {
         self.close_to_newcomers();
         self.shared.sessions.shutdown(Shutdown::Both);
+        #[cfg(feature = "tokio")]
+        drop(self.leash.take());
         self.shared.sessions.join();
     }
 
     /// After this there are no sessions but those that are open.
     fn close_to_newcomers(&mut self) {
         self.shared.draining.store(true, Ordering::Release);
-        let _ = rustix::io::write(&self.shared.wake, &1u64.to_ne_bytes());
+        self.shared.wake();
         if let Some(accepting) = self.accepting.take() {
             // It waits for no client.
             let _ = accepting.join();
@@ -165,6 +193,8 @@ fn accept<S: Service>(
     let mut newcomers: Vec<Newcomer> = Vec::new();
     while !shared.draining.load(Ordering::Acquire) {
         wait_for_any(shared, &listener, &newcomers);
+        // Before anything is looked at: what comes later wakes again.
+        let _ = rustix::io::read(&shared.wake, &mut [0; 8]);
         // Somebody who connects and does not stay, or no descriptors left: the others go on.
         match listener.newcomer() {
             Ok(Some(newcomer)) => {
@@ -181,14 +211,15 @@ fn accept<S: Service>(
     }
 }
 
-/// Sleeps until somebody connects, a newcomer speaks, or the server drains.
+/// Sleeps until somebody connects, a newcomer speaks, a session ends, or the server drains.
 fn wait_for_any(shared: &Shared, listener: &Listener, newcomers: &[Newcomer]) {
     let mut polled = Vec::with_capacity(2 + newcomers.len());
     polled.push(PollFd::new(&shared.wake, PollFlags::IN));
     polled.push(PollFd::new(listener, PollFlags::IN));
-    polled.extend(
-        newcomers.iter().map(|newcomer| PollFd::from_borrowed_fd(newcomer.as_fd(), PollFlags::IN)),
-    );
+    // Those who wait for room have spoken, and would be news for ever.
+    let is_full = shared.is_full();
+    let silent = newcomers.iter().filter(|newcomer| !is_full || !newcomer.has_spoken());
+    polled.extend(silent.map(|newcomer| PollFd::from_borrowed_fd(newcomer.as_fd(), PollFlags::IN)));
     // With newcomers, to look at their time.
     let timeout = (!newcomers.is_empty()).then_some(timespec(SLICE));
     let _ = poll(&mut polled, timeout.as_ref());
@@ -209,9 +240,9 @@ fn greet<S: Service>(
         return refuse();
     }
     // Refused before it is promised anything, a client is not left waiting.
-    let workers = shared.config.workers.max(1);
-    if shared.sessions.len() >= workers && newcomer.has_spoken() {
-        return refuse();
+    if shared.is_full() && newcomer.has_spoken() {
+        // There will be room as soon as somebody's leaving is noticed.
+        return shared.sessions.is_one_leaving() || refuse();
     }
     let mut offer = *listener.offer();
     offer.response.payload_bytes = shared.response_bytes.load(Ordering::Relaxed);
@@ -227,15 +258,15 @@ fn greet<S: Service>(
         move || {
             serve::serve(&shared, &mut session, &*handler, &requests);
             // While it lingers it is no worker, and nobody who drains waits for it.
-            session.linger(|| shared.sessions.leave(entry));
+            session.linger(|| shared.leave(entry));
             drop(session);
-            shared.sessions.leave(entry);
+            shared.leave(entry);
         }
     };
     match thread::Builder::new().name(String::from("session")).spawn(body) {
         Ok(thread) => shared.sessions.keep(entry, thread),
         Err(_) => {
-            shared.sessions.leave(entry);
+            shared.leave(entry);
             refuse();
         }
     }

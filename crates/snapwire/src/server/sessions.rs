@@ -66,6 +66,11 @@ impl Sessions {
         self.table().open.len()
     }
 
+    /// Whether one is about to end, because its client has gone.
+    pub(crate) fn is_one_leaving(&self) -> bool {
+        self.table().open.values().any(|entry| entry.socket.is_deserted())
+    }
+
     /// How many requests all sessions have had.
     pub(crate) fn requests(&self) -> u64 {
         let table = self.table();

@@ -13,6 +13,10 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
+/// What is longer, in bytes, is brought in page by page as it is used. At once it would take longer
+/// than a caller may wait, and how long it is says the peer.
+const POPULATE_MAX: usize = 128 << 20;
+
 /// A mapping, shared with other processes, that lasts as long as this value.
 #[derive(Debug)]
 pub(crate) struct Map {
@@ -30,7 +34,8 @@ impl Map {
     /// Maps the first `len` bytes of a file, all of which exist.
     pub(crate) fn new(file: BorrowedFd<'_>, len: usize) -> io::Result<Arc<Map>> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
-        let flags = MapFlags::SHARED | MapFlags::POPULATE;
+        let now = if len <= POPULATE_MAX { MapFlags::POPULATE } else { MapFlags::empty() };
+        let flags = MapFlags::SHARED | now;
         // SAFETY: the kernel chooses a place where nothing else is mapped.
         let start = unsafe { mmap(ptr::null_mut(), len, access, flags, file, 0) }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;

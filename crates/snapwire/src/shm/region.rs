@@ -25,11 +25,11 @@ use crate::handshake::Terms;
 use rustix::fs::{
     self, AtFlags, FallocateFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat, unlinkat,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, pread};
 use rustix::process::{Pid, test_kill_process};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const MAGIC: u32 = 0x4e53_484d;
@@ -202,7 +202,11 @@ impl RegionHeader {
             Ok(()) | Err(Errno::PERM) => true,
             Err(_) => false,
         };
+        // As the first process of a container this one has the number of who was there before.
+        let is_before_us =
+            self.owner_pid.cast_unsigned() == std::process::id() && self.generation != generation();
         self.generation != 0
+            && !is_before_us
             && self.owner_pid > 0
             && Pid::from_raw(self.owner_pid).is_some_and(alive)
     }
@@ -218,13 +222,13 @@ fn run_dir(endpoint: &Endpoint) -> Result<OwnedFd, Errno> {
     fs::open(endpoint.run_dir(), flags, Mode::empty())
 }
 
-/// A generation that is hardly ever the same, and never 0.
+/// What tells this process from others that had its number: never 0.
 fn generation() -> u32 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    match now.as_secs() as u32 ^ (now.subsec_nanos() >> 10) {
-        0 => 1,
-        generation => generation,
-    }
+    static OURS: OnceLock<u32> = OnceLock::new();
+    *OURS.get_or_init(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        (now.as_secs() as u32 ^ (now.subsec_nanos() >> 10)).max(1)
+    })
 }
 
 impl Region {
@@ -273,22 +277,20 @@ impl Region {
     }
 
     fn attach_to(file: BorrowedFd<'_>, profile: Profiles) -> Result<Region, RegionProblem> {
-        let stat = fstat(file).map_err(|error| RegionProblem::Io(error.into()))?;
+        let io = |error: Errno| RegionProblem::Io(error.into());
+        let stat = fstat(file).map_err(io)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(RegionProblem::BadHeader);
         }
-        let file_len = stat.st_size.cast_unsigned();
-        if file_len < REGION_HEADER_LEN as u64 {
+        let mut bytes = [0; REGION_HEADER_LEN];
+        if pread(file, &mut bytes, 0).map_err(io)? < REGION_HEADER_LEN {
             return Err(RegionProblem::NotReady);
         }
-        let map_len = usize::try_from(file_len).map_err(|_| RegionProblem::BadSize)?;
-        let map = Map::new(file, map_len)?;
-        fence(Ordering::Acquire);
-        let mut bytes = [0; REGION_HEADER_LEN];
-        map.area(0, bytes.len()).read(0, &mut bytes);
         let header = RegionHeader::decode(&bytes)?;
-        header.layout.check(file_len)?;
-        Ok(Region::of(&map, &header, profile))
+        header.layout.check(stat.st_size.cast_unsigned())?;
+        // The areas and no more: the file may be of any length, and mapping takes up memory.
+        let len = usize::try_from(header.layout.file_len()).map_err(|_| RegionProblem::BadSize)?;
+        Ok(Region::of(&Map::new(file, len)?, &header, profile))
     }
 
     fn of(map: &Arc<Map>, header: &RegionHeader, profile: Profiles) -> Region {
@@ -398,7 +400,7 @@ fn reclaim(directory: BorrowedFd<'_>, name: &str) -> bool {
     };
     let mut bytes = [0; REGION_HEADER_LEN];
     let is_region = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-        && rustix::io::pread(&file, &mut bytes, 0) == Ok(REGION_HEADER_LEN)
+        && pread(&file, &mut bytes, 0) == Ok(REGION_HEADER_LEN)
         && bytes.starts_with(&MAGIC.to_ne_bytes());
     // A live owner's, whatever its version: what comes after the magic number is read as ours.
     let is_live = is_region && RegionHeader::read(&bytes).is_live();

@@ -1,16 +1,16 @@
 //! Typed calls, from any number of tasks at once.
 
 use super::connection::IN_FLIGHT_MAX;
-use super::driver::{Call, Driver, Shared};
+use super::driver::{Call, CallOff, Driver, Shared};
 use crate::client::{ClientConfig, ClientStatus};
 use crate::codec::{Batch, BatchBuilder, BuildError, Pid};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::handshake::Terms;
-use crate::patience::AbortHandle;
 use crate::service::{AppsLookup, Batchable, CgroupsLookup, Service};
 use ::tokio::sync::{Mutex, mpsc, oneshot};
-use ::tokio::time::Instant;
+use ::tokio::task::AbortHandle;
+use ::tokio::time::{Instant, timeout_at};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -24,13 +24,15 @@ const REQUEST_MAX: usize = 1 << 20;
 ///
 /// It connects when it is first asked something, and again when the connection is gone. As with
 /// [`crate::Client`] a call that fails is sent again, so a handler may see it twice or more; a call
-/// that has timed out or was dropped is not. When the last clone is dropped the connection ends.
+/// that has timed out or was dropped is not. Where a server accepts and says nothing, a call tries
+/// until its own time is up. A client whose token or versions were refused stays so: make another.
+/// When the last clone and the last call are dropped the connection ends.
 ///
 /// Of the two kinds of look-up, `lookup` takes any number of keys and as many messages as it needs.
 /// [`Client::call`] is one message, and leaves to the caller what comes back as exceeding the
 /// payload.
 pub struct Client<S: Service> {
-    calls: mpsc::Sender<Call>,
+    task: Arc<Task>,
     shared: Arc<Shared>,
     endpoint: Endpoint,
     config: ClientConfig,
@@ -39,10 +41,23 @@ pub struct Client<S: Service> {
     service: PhantomData<fn() -> S>,
 }
 
+/// The task that does the work, until no client and no call is left that may want an answer of it.
+#[derive(Debug)]
+struct Task {
+    calls: mpsc::Sender<Call>,
+    driving: AbortHandle,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.driving.abort();
+    }
+}
+
 impl<S: Service> Clone for Client<S> {
     fn clone(&self) -> Client<S> {
         Client {
-            calls: self.calls.clone(),
+            task: Arc::clone(&self.task),
             shared: Arc::clone(&self.shared),
             endpoint: self.endpoint.clone(),
             config: self.config,
@@ -62,14 +77,15 @@ impl<S: Service> Client<S> {
     /// A client that is not connected, and a task for it.
     ///
     /// # Panics
-    /// Outside of a runtime, as [`tokio::spawn`](::tokio::spawn) does.
+    /// Outside of a runtime, as [`tokio::spawn`](::tokio::spawn) does. The runtime must have its
+    /// timers and its I/O enabled.
     pub fn new(endpoint: &Endpoint, config: &ClientConfig) -> Client<S> {
         let (calls, received) = mpsc::channel(IN_FLIGHT_MAX);
         let shared = Arc::new(Shared::default());
         let driver = Driver::<S>::new(endpoint, config, received, Arc::clone(&shared));
-        ::tokio::spawn(driver.run());
+        let driving = ::tokio::spawn(driver.run()).abort_handle();
         Client {
-            calls,
+            task: Arc::new(Task { calls, driving }),
             shared,
             endpoint: endpoint.clone(),
             config: *config,
@@ -154,7 +170,25 @@ impl<S: Service> Client<S> {
         written: Result<Vec<u8>, Error>,
         batch: Option<u32>,
     ) -> impl Future<Output = Result<Vec<u8>, Error>> + Send + use<S> {
-        let calls = self.calls.clone();
+        let task = Arc::clone(&self.task);
+        self.within(async move |deadline| {
+            let (reply, answer) = oneshot::channel();
+            let call = Call::new(written?, batch, deadline, reply);
+            // The task ends with the runtime.
+            task.calls.send(call).await.map_err(|_| Error::Disconnected)?;
+            answer.await.unwrap_or(Err(Error::Disconnected))
+        })
+    }
+
+    /// Does it within the time of a call, and counts it.
+    fn within<T, F, D>(
+        &self,
+        done: D,
+    ) -> impl Future<Output = Result<T, Error>> + Send + use<S, T, F, D>
+    where
+        F: Future<Output = Result<T, Error>> + Send,
+        D: FnOnce(Option<Instant>) -> F + Send,
+    {
         let shared = Arc::clone(&self.shared);
         let timeout = self.config.timeout;
         async move {
@@ -163,26 +197,16 @@ impl<S: Service> Client<S> {
                 // A deadline beyond the clock's end is none.
                 false => Instant::now().checked_add(timeout),
             };
-            let answered = async {
-                let (reply, answer) = oneshot::channel();
-                let call = Call::new(written?, batch, deadline, reply);
-                // The task ends with the runtime.
-                calls.send(call).await.map_err(|_| Error::Disconnected)?;
-                answer.await.unwrap_or(Err(Error::Disconnected))
+            let done = done(deadline);
+            let done = match deadline {
+                None => done.await,
+                Some(deadline) => timeout_at(deadline, done).await.unwrap_or(Err(Error::Timeout)),
             };
-            let answered = match deadline {
-                None => answered.await,
-                Some(deadline) => ::tokio::time::timeout_at(deadline, answered)
-                    .await
-                    .unwrap_or(Err(Error::Timeout)),
-            };
-            shared.count(answered.is_ok());
-            answered
+            shared.count(done.is_ok());
+            done
         }
     }
-}
 
-impl<S: Service> Client<S> {
     /// Looks up with a client that blocks, on a thread where that is allowed. When the future is
     /// dropped the look-up is called off.
     fn look_up<F>(
@@ -194,39 +218,27 @@ impl<S: Service> Client<S> {
     {
         let lookups = Arc::clone(&self.lookups);
         let (endpoint, config) = (self.endpoint.clone(), self.config);
-        let shared = Arc::clone(&self.shared);
-        async move {
+        let timeout = config.timeout;
+        self.within(async move |_| {
             let mut lookups = lookups.lock_owned().await;
             let client = lookups.get_or_insert_with(|| crate::Client::new(&endpoint, &config));
             let abort = client.abort_handle();
             abort.clear();
             let mut looking = ::tokio::task::spawn_blocking(move || {
                 let client = lookups.as_mut().ok_or(Error::Aborted)?;
-                client.refresh();
-                let looked_up = look_up(client);
+                let connected = client.connect_within(timeout);
+                let looked_up = connected.and_then(|()| look_up(client));
                 Ok((looked_up.map(|()| client.last_lookup().to_vec()), lookups))
             });
             // Dropped before the handle, while nobody else can have the client: whoever gets it next
             // is not meant.
-            let mut call_off = CallOff(Some(abort));
+            let call_off = CallOff(abort);
             // It does not panic, and is not called off but with the runtime.
             let looked = (&mut looking).await.unwrap_or(Err(Error::Aborted));
-            call_off.0 = None;
-            let payload = looked.and_then(|(payload, _client)| payload);
-            shared.count(payload.is_ok());
+            drop(call_off);
+            let (payload, _client) = looked?;
             Ok(Reply { payload: payload?, service: PhantomData })
-        }
-    }
-}
-
-/// Calls off what is going on, if it is dropped meanwhile.
-struct CallOff(Option<AbortHandle>);
-
-impl Drop for CallOff {
-    fn drop(&mut self) {
-        if let Some(abort) = &self.0 {
-            abort.abort();
-        }
+        })
     }
 }
 
@@ -235,7 +247,7 @@ impl Client<CgroupsLookup> {
     /// and on a thread of the runtime's that may block. One look-up at a time; the others wait.
     ///
     /// # Errors
-    /// As for [`crate::Client::lookup`].
+    /// As for [`crate::Client::connect`] and [`crate::Client::lookup`].
     pub fn lookup(
         &self,
         paths: &[&[u8]],
@@ -253,7 +265,7 @@ impl Client<AppsLookup> {
     /// and on a thread of the runtime's that may block. One look-up at a time; the others wait.
     ///
     /// # Errors
-    /// As for [`crate::Client::lookup`].
+    /// As for [`crate::Client::connect`] and [`crate::Client::lookup`].
     pub fn lookup(
         &self,
         pids: &[Pid],

@@ -1,16 +1,18 @@
 //! One connection as a task sees it: messages go in, and come out of a channel.
 
 use crate::buffer::Buffer;
-use crate::codec::{Chunk, Fault, HEADER_LEN, Header, Malformed, Profiles};
+use crate::codec::{Chunk, Fault, HEADER_LEN, Header, Malformed};
 use crate::error::Error;
 use crate::handshake::Terms;
-use crate::patience::{AbortHandle, Patience};
+use crate::patience::Patience;
 use crate::session::{Session, check_limits};
+use crate::shm::Region;
 use crate::socket::Socket;
 use ::tokio::io::Interest;
 use ::tokio::io::unix::AsyncFd;
 use ::tokio::sync::mpsc;
 use ::tokio::task::JoinHandle;
+use rustix::net::Shutdown;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
@@ -27,7 +29,6 @@ pub(crate) type Received = Result<(Header, Vec<u8>), Error>;
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) terms: Terms,
-    pub(crate) received: mpsc::Receiver<Received>,
     transport: Transport,
 }
 
@@ -41,7 +42,8 @@ enum Transport {
     },
     Memory {
         requests: Sender<(Header, Arc<Vec<u8>>)>,
-        abort: AbortHandle,
+        socket: Arc<Socket>,
+        region: Arc<Region>,
     },
 }
 
@@ -56,22 +58,19 @@ impl AsRawFd for Wire {
 }
 
 impl Connection {
-    /// Takes a session over. Must be called in a runtime.
-    pub(crate) fn new(session: Session) -> Result<Connection, Error> {
+    /// Takes a session over; what comes, comes out of the channel. Must be called in a runtime.
+    pub(crate) fn new(session: Session) -> Result<(Connection, mpsc::Receiver<Received>), Error> {
         let terms = *session.terms();
         // There is always room: no more answers come than there are questions, and one end.
         let (sender, received) = mpsc::channel(IN_FLIGHT_MAX + 1);
-        if terms.profile.intersects(Profiles::SHM) {
+        if let Some(lanes) = session.lanes() {
             let (requests, to_send) = channel();
-            let abort = AbortHandle::new();
-            let thread = {
-                let abort = abort.clone();
-                move || talk(session, &to_send, &sender, &abort)
-            };
+            let (socket, region) = (Arc::clone(session.socket()), Arc::clone(lanes.region()));
+            let transport = Transport::Memory { requests, socket, region };
+            let thread = move || talk(session, &to_send, &sender);
             let spawned = thread::Builder::new().name(String::from("snapwire")).spawn(thread);
             spawned.map_err(|error| Error::link("start a thread for", error))?;
-            let transport = Transport::Memory { requests, abort };
-            return Ok(Connection { terms, received, transport });
+            return Ok((Connection { terms, transport }, received));
         }
         let wire = Wire(Arc::clone(session.socket()));
         // SAFETY: the descriptor is that of the socket, which owns it and is owned by the wire; it is
@@ -82,7 +81,7 @@ impl Connection {
         let socket = Arc::new(socket);
         let reader = ::tokio::spawn(read(Arc::clone(&socket), terms, sender));
         let transport = Transport::Socket { socket, reader, _session: Box::new(session) };
-        Ok(Connection { terms, received, transport })
+        Ok((Connection { terms, transport }, received))
     }
 
     /// How many requests may be under way.
@@ -95,12 +94,12 @@ impl Connection {
 
     /// Sends a request. After an error, or when this is dropped before it is done, the connection is
     /// of no use.
-    pub(crate) async fn send(&self, header: &Header, payload: &Arc<Vec<u8>>) -> Result<(), Error> {
-        let header = Header { payload_len: payload.len() as u32, ..*header };
+    pub(crate) async fn send(&self, header: Header, payload: Arc<Vec<u8>>) -> Result<(), Error> {
+        let header = Header { payload_len: payload.len() as u32, ..header };
         match &self.transport {
-            Transport::Socket { socket, .. } => send(socket, &self.terms, &header, payload).await,
+            Transport::Socket { socket, .. } => send(socket, &self.terms, &header, &payload).await,
             Transport::Memory { requests, .. } => {
-                requests.send((header, Arc::clone(payload))).map_err(|_| Error::Disconnected)
+                requests.send((header, payload)).map_err(|_| Error::Disconnected)
             }
         }
     }
@@ -110,8 +109,11 @@ impl Drop for Connection {
     fn drop(&mut self) {
         match &self.transport {
             Transport::Socket { reader, .. } => reader.abort(),
-            // The thread looks up within a slice, and ends with its session.
-            Transport::Memory { abort, .. } => abort.abort(),
+            // The thread looks up, and ends with its session. The server knows at once.
+            Transport::Memory { socket, region, .. } => {
+                socket.shutdown(Shutdown::Both);
+                region.wake_all();
+            }
         }
     }
 }
@@ -121,11 +123,10 @@ fn talk(
     mut session: Session,
     requests: &Receiver<(Header, Arc<Vec<u8>>)>,
     answers: &mpsc::Sender<Received>,
-    abort: &AbortHandle,
 ) {
     let mut buffer = Buffer::new();
     while let Ok((header, payload)) = requests.recv() {
-        let mut patience = Patience::forever().with_abort(abort);
+        let mut patience = Patience::forever();
         let received = session
             .send(&header, &payload, &mut patience)
             .and_then(|()| session.recv_unchecked(&mut buffer, &mut patience))
@@ -165,8 +166,11 @@ async fn receive_packet(
     let received = socket.async_io(Interest::READABLE, |wire| {
         to_io(match wire.0.try_recv(header, body, true) {
             // The kernel tells first that the peer has left something unread, and then what the peer
-            // had sent before.
-            Err(Error::Disconnected) => wire.0.try_recv(header, body, true),
+            // had sent before. Nothing comes after an empty packet.
+            Err(Error::Disconnected) => match wire.0.try_recv(header, body, true) {
+                Ok(None) => Err(Error::Disconnected),
+                received => received,
+            },
             received => received,
         })
     });
@@ -247,7 +251,7 @@ async fn receive(socket: &AsyncFd<Wire>, terms: &Terms, packet: &mut Vec<u8>) ->
             chunk.index.into(),
             chunk.count.into(),
         );
-        if found != expected {
+        if found != expected || index >= count {
             return Err(Malformed { fault: Fault::BadLayout, what: WHAT }.into());
         }
         let length = chunk.payload_len as usize;

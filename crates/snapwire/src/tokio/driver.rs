@@ -1,12 +1,12 @@
 //! The task of a client: it connects, sends, matches answers, and sends again.
 
-use super::connection::Connection;
-use crate::client::{ClientConfig, ClientStatus, State};
-use crate::codec::{Batch, Header, Kind, Limit, Profiles, Status};
+use super::connection::{Connection, Received};
+use crate::client::{ClientConfig, ClientStatus, State, check_answer};
+use crate::codec::{Batch, Header, Limit, Profiles, Status};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::handshake::{Offer, Terms};
-use crate::patience::Patience;
+use crate::patience::{AbortHandle, Patience};
 use crate::service::Service;
 use crate::session::Session;
 use ::tokio::sync::{mpsc, oneshot};
@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -80,6 +81,8 @@ pub(crate) struct Call {
     /// It has failed once and was sent again.
     resent: bool,
     growths: u32,
+    /// A response of so many bytes has no room for the answer.
+    outgrown: u32,
 }
 
 impl Call {
@@ -89,7 +92,8 @@ impl Call {
         deadline: Option<Instant>,
         reply: oneshot::Sender<Result<Vec<u8>, Error>>,
     ) -> Call {
-        Call { payload: Arc::new(payload), batch, deadline, reply, resent: false, growths: 0 }
+        let payload = Arc::new(payload);
+        Call { payload, batch, deadline, reply, resent: false, growths: 0, outgrown: 0 }
     }
 
     /// Whether nobody waits for it any more.
@@ -111,10 +115,18 @@ impl Call {
 /// Something that a connection's task wakes up for.
 enum Event {
     Asked(Call),
-    /// All clients are gone.
-    Closed,
+    Sent(Result<(), Error>),
     Received((Header, Vec<u8>)),
     Lost(Error),
+}
+
+/// Calls off what is going on, when it is dropped.
+pub(crate) struct CallOff(pub(crate) AbortHandle);
+
+impl Drop for CallOff {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 #[derive(Debug)]
@@ -131,8 +143,8 @@ pub(crate) struct Driver<S> {
     response_bytes: u32,
     /// How far requests may grow. A server that allows less is told no more.
     request_max: u32,
-    /// What the last connection allowed.
-    agreed_bytes: u32,
+    /// What is proposed first.
+    first_bytes: u32,
     /// A region could not be used. It is not tried again.
     without_shm: bool,
     /// The last connection ended with calls to send again.
@@ -160,7 +172,7 @@ impl<S: Service> Driver<S> {
             next_id: 0,
             request_bytes,
             request_max: GROWTH_MAX.max(request_bytes),
-            agreed_bytes: request_bytes,
+            first_bytes: request_bytes,
             response_bytes: or(config.offer.response.payload_bytes, Offer::RESPONSE_BYTES),
             without_shm: false,
             interrupted: false,
@@ -169,7 +181,7 @@ impl<S: Service> Driver<S> {
         }
     }
 
-    /// Serves calls until no client is left.
+    /// Serves calls until it is called off, which is when no client is left.
     pub(crate) async fn run(mut self) {
         loop {
             self.waiting.retain(|call| !call.is_dropped());
@@ -182,19 +194,19 @@ impl<S: Service> Driver<S> {
                 continue;
             }
             match self.connect().await {
-                Ok(connection) => {
+                Ok((connection, received)) => {
                     self.interrupted = false;
-                    if self.converse(connection).await.is_break() {
-                        return;
-                    }
+                    self.converse(&connection, received).await;
                     self.interrupted = !self.waiting.is_empty();
                     self.shared.set_state(State::Broken, None);
                 }
-                Err(Error::ProposalTooLarge) if self.request_bytes > self.agreed_bytes => {
-                    // Only a call that needed more cannot be made.
-                    self.request_max = (self.request_bytes / 2).max(self.agreed_bytes);
-                    self.request_bytes = self.agreed_bytes;
+                Err(Error::ProposalTooLarge) if self.request_bytes > self.first_bytes => {
+                    // Only calls that need more cannot be made.
+                    self.request_max = (self.request_bytes / 2).max(self.first_bytes);
+                    self.request_bytes = self.first_bytes;
                 }
+                // Somebody is there and says nothing. Each call waits for as long as it may.
+                Err(Error::Timeout) => self.shared.set_state(State::Disconnected, None),
                 Err(error) => {
                     let state = match &error {
                         Error::NotFound { .. } => State::NotFound,
@@ -208,8 +220,10 @@ impl<S: Service> Driver<S> {
                     };
                     self.stuck = matches!(state, State::AuthFailed | State::Incompatible);
                     self.shared.set_state(state, None);
-                    for call in self.waiting.drain(..) {
-                        call.end(Err(again(&error, state)));
+                    // The others try for themselves.
+                    self.interrupted = false;
+                    if let Some(call) = self.waiting.pop_front() {
+                        call.end(Err(error));
                     }
                 }
             }
@@ -230,28 +244,33 @@ impl<S: Service> Driver<S> {
     }
 
     /// Connects, where that may help.
-    async fn connect(&mut self) -> Result<Connection, Error> {
+    async fn connect(&mut self) -> Result<(Connection, mpsc::Receiver<Received>), Error> {
         if self.stuck {
             return Err(Error::NotReady(self.shared.status().state));
         }
         self.shared.set_state(State::Connecting, None);
         let mut attempts = 0;
+        let others = !self.config.offer.profiles.without(Profiles::SHM).is_empty();
         loop {
             attempts += 1;
             let (endpoint, offer) = (self.endpoint.clone(), self.offer());
             let timeout = self.config.handshake_timeout();
+            let abort = AbortHandle::new();
+            // A runtime that ends waits for the thread.
+            let _call_off = CallOff(abort.clone());
             let connecting = ::tokio::task::spawn_blocking(move || {
-                Session::connect(&endpoint, &offer, &mut Patience::new(timeout))
+                let mut patience = Patience::new(timeout).with_abort(&abort);
+                Session::connect(&endpoint, &offer, &mut patience)
             });
             // It does not panic, and is not called off but with the runtime.
             match connecting.await.unwrap_or(Err(Error::Aborted)) {
                 Ok(session) => {
-                    let connection = Connection::new(session)?;
-                    self.agreed_bytes = connection.terms.request.payload_bytes;
-                    self.shared.set_state(State::Ready, Some(connection.terms));
-                    return Ok(connection);
+                    let terms = *session.terms();
+                    let connected = Connection::new(session)?;
+                    self.shared.set_state(State::Ready, Some(terms));
+                    return Ok(connected);
                 }
-                Err(Error::Region { .. }) if !self.without_shm => self.without_shm = true,
+                Err(Error::Region { .. }) if others => self.without_shm = true,
                 // One that is just ending takes connections and ends them.
                 Err(Error::NotFound { .. } | Error::Disconnected)
                     if self.interrupted && attempts < RECONNECTS_MAX =>
@@ -264,102 +283,87 @@ impl<S: Service> Driver<S> {
     }
 
     /// Asks over a connection until it ends; what has no answer by then waits to be sent again.
-    /// Breaks when no client is left.
-    async fn converse(&mut self, mut connection: Connection) -> ControlFlow<()> {
+    async fn converse(&mut self, connection: &Connection, mut received: mpsc::Receiver<Received>) {
         let mut in_flight = BTreeMap::new();
-        // No client is left; nothing more is sent over this connection.
-        let (mut closed, mut shut) = (false, false);
+        let mut sending = pin!(None);
+        // Nothing more is sent over this connection.
+        let mut shut = false;
+        // A server that is slow is not made slower by connections, one for each call that is late.
+        let fresh = Instant::now().checked_add(self.config.timeout);
         loop {
-            if !shut {
-                shut = match self.send_waiting(&connection, &mut in_flight).await {
-                    Ok(grow) => grow,
-                    Err(error @ Error::Timeout) => {
-                        self.lose(in_flight, &error);
-                        return ControlFlow::Continue(());
+            if !shut && sending.is_none() && in_flight.len() < connection.in_flight_max() {
+                match self.next_call(&connection.terms) {
+                    ControlFlow::Continue(None) => {}
+                    ControlFlow::Continue(Some(call)) => {
+                        self.next_id += 1;
+                        let header = call.header::<S>(self.next_id);
+                        sending.set(Some(connection.send(header, Arc::clone(&call.payload))));
+                        in_flight.insert(self.next_id, call);
                     }
-                    // A server that has hung up may have answered before.
-                    Err(_) => true,
-                };
+                    ControlFlow::Break(()) => shut = true,
+                }
             }
-            if in_flight.is_empty() && (shut || closed) {
-                return match closed && self.waiting.is_empty() {
-                    true => ControlFlow::Break(()),
-                    false => ControlFlow::Continue(()),
-                };
+            if in_flight.is_empty() && shut {
+                return;
             }
-            match self.next(&mut connection, &in_flight, closed || shut).await {
+            // A question that is overtaken by its time holds up all that follow.
+            let oldest = in_flight.values().next().and_then(|call| call.deadline);
+            let until = oldest.zip(fresh).map(|(oldest, fresh)| oldest.max(fresh));
+            match self.next(&mut received, sending.as_mut(), until, shut).await {
                 Event::Asked(call) => self.waiting.push_back(call),
-                Event::Closed => closed = true,
+                Event::Sent(Ok(())) => sending.set(None),
+                // A server that has hung up may have answered before.
+                Event::Sent(Err(Error::Disconnected)) => {
+                    sending.set(None);
+                    shut = true;
+                }
                 Event::Received((header, payload)) => {
-                    let Some(call) = in_flight.remove(&header.message_id) else {
-                        self.lose(in_flight, &Error::UnknownMessageId(header.message_id));
-                        return ControlFlow::Continue(());
+                    let id = header.message_id;
+                    let Some(call) = in_flight.remove(&id) else {
+                        return self.lose(in_flight, Error::UnknownMessageId(id));
                     };
                     if let Err(error) = accept::<S>(&call, &header, &payload) {
                         // The server is about to hang up on all of them; this one is why.
                         self.put_back(in_flight);
-                        self.try_again(call, error);
-                        return ControlFlow::Continue(());
+                        let room = connection.terms.response.payload_bytes;
+                        return self.try_again(call, error, room);
                     }
                     call.end(Ok(payload));
+                    // Who answers what is still being sent may never read the rest.
+                    shut |= id == self.next_id && sending.is_some();
                 }
-                Event::Lost(error) => {
-                    let idle = in_flight.is_empty();
-                    self.lose(in_flight, &error);
-                    return match closed && idle {
-                        true => ControlFlow::Break(()),
-                        false => ControlFlow::Continue(()),
-                    };
+                Event::Sent(Err(error)) | Event::Lost(error) => {
+                    return self.lose(in_flight, error);
                 }
             }
         }
     }
 
-    /// Sends what may be sent; says whether the rest needs a connection with more room.
-    async fn send_waiting(
-        &mut self,
-        connection: &Connection,
-        in_flight: &mut BTreeMap<u64, Call>,
-    ) -> Result<bool, Error> {
-        while in_flight.len() < connection.in_flight_max() {
-            let Some(mut call) = self.waiting.pop_front() else {
-                break;
-            };
+    /// What is to be sent next. Breaks when that needs a connection with more room.
+    fn next_call(&mut self, terms: &Terms) -> ControlFlow<(), Option<Call>> {
+        let Limit { payload_bytes, batch_items } = terms.request;
+        while let Some(mut call) = self.waiting.pop_front() {
+            let length = call.payload.len();
             if call.is_dropped() {
                 continue;
             }
-            let Limit { payload_bytes, batch_items } = connection.terms.request;
             if call.batch.is_some_and(|items| items > batch_items) {
                 let found = call.batch.unwrap_or(1);
                 call.end(Err(Error::TooManyItems { found, limit: batch_items }));
-                continue;
-            }
-            let length = call.payload.len();
-            if length > payload_bytes as usize {
-                if call.growths < GROWTHS_MAX && self.grow_requests(length) {
-                    call.growths += 1;
-                    self.waiting.push_front(call);
-                    return Ok(true);
-                }
+            } else if terms.response.payload_bytes == call.outgrown {
+                call.end(Err(Error::Refused(Status::LIMIT_EXCEEDED)));
+            } else if length <= payload_bytes as usize {
+                return ControlFlow::Continue(Some(call));
+            } else if call.growths < GROWTHS_MAX && self.grow_requests(length) {
+                call.growths += 1;
+                self.waiting.push_front(call);
+                return ControlFlow::Break(());
+            } else {
                 let (what, limit) = ("a payload in bytes", payload_bytes.into());
                 call.end(Err(Error::LimitExceeded { what, found: length as u64, limit }));
-                continue;
-            }
-            self.next_id += 1;
-            let id = self.next_id;
-            let header = call.header::<S>(id);
-            let payload = Arc::clone(&call.payload);
-            let deadline = call.deadline;
-            in_flight.insert(id, call);
-            let sending = connection.send(&header, &payload);
-            match deadline {
-                None => sending.await?,
-                Some(deadline) => {
-                    timeout_at(deadline, sending).await.unwrap_or(Err(Error::Timeout))?;
-                }
             }
         }
-        Ok(false)
+        ControlFlow::Continue(None)
     }
 
     /// Proposes requests of this length from now on; says whether that is more than before.
@@ -378,13 +382,13 @@ impl<S: Service> Driver<S> {
     /// Waits for something to happen.
     async fn next(
         &mut self,
-        connection: &mut Connection,
-        in_flight: &BTreeMap<u64, Call>,
-        deaf: bool,
+        received: &mut mpsc::Receiver<Received>,
+        mut sending: Pin<&mut Option<impl Future<Output = Result<(), Error>>>>,
+        until: Option<Instant>,
+        shut: bool,
     ) -> Event {
-        let may_ask = !deaf && self.waiting.is_empty();
+        let may_ask = !shut && self.waiting.is_empty();
         let calls = &mut self.calls;
-        let received = &mut connection.received;
         let event = poll_fn(|cx| {
             // Answers first: they make room.
             if let Poll::Ready(received) = received.poll_recv(cx) {
@@ -394,28 +398,29 @@ impl<S: Service> Driver<S> {
                     None => Event::Lost(Error::Disconnected),
                 });
             }
-            if may_ask && let Poll::Ready(asked) = calls.poll_recv(cx) {
-                return Poll::Ready(asked.map_or(Event::Closed, Event::Asked));
+            if let Some(sending) = sending.as_mut().as_pin_mut()
+                && let Poll::Ready(sent) = sending.poll(cx)
+            {
+                return Poll::Ready(Event::Sent(sent));
+            }
+            if may_ask && let Poll::Ready(Some(call)) = calls.poll_recv(cx) {
+                return Poll::Ready(Event::Asked(call));
             }
             Poll::Pending
         });
-        // A question that is overtaken by its time holds up all that follow.
-        let oldest = in_flight.values().next().and_then(|call| call.deadline);
-        match oldest {
+        match until {
             None => event.await,
-            Some(deadline) => {
-                timeout_at(deadline, event).await.unwrap_or(Event::Lost(Error::Timeout))
-            }
+            Some(until) => timeout_at(until, event).await.unwrap_or(Event::Lost(Error::Timeout)),
         }
     }
 
     /// The connection is gone. A server answers in order: if it died of a question, it was the
     /// oldest, which gets one more chance. The others have done nothing.
-    fn lose(&mut self, mut in_flight: BTreeMap<u64, Call>, error: &Error) {
+    fn lose(&mut self, mut in_flight: BTreeMap<u64, Call>, error: Error) {
         let oldest = in_flight.pop_first();
         self.put_back(in_flight);
         if let Some((_, call)) = oldest {
-            self.try_again(call, again(error, State::Broken));
+            self.try_again(call, error, 0);
         }
     }
 
@@ -426,14 +431,15 @@ impl<S: Service> Driver<S> {
         }
     }
 
-    /// Sends a call once more, with more room if that was missing, or ends it.
-    fn try_again(&mut self, mut call: Call, error: Error) {
+    /// Sends a call once more, with more than so much room if that was missing, or ends it.
+    fn try_again(&mut self, mut call: Call, error: Error, room: u32) {
         let again = match &error {
             Error::Timeout | Error::Aborted => false,
             Error::Refused(Status::LIMIT_EXCEEDED) => {
                 // The server decides about responses, and has taken note.
                 self.response_bytes = self.response_bytes.saturating_mul(2).min(GROWTH_MAX);
                 call.growths += 1;
+                call.outgrown = room;
                 call.growths <= GROWTHS_MAX
             }
             _ => !std::mem::replace(&mut call.resent, true),
@@ -448,41 +454,10 @@ impl<S: Service> Driver<S> {
 
 /// Checks the envelope of an answer and what is in it.
 fn accept<S: Service>(call: &Call, answer: &Header, payload: &[u8]) -> Result<(), Error> {
-    let request = call.header::<S>(answer.message_id);
-    if answer.kind != Kind::Response || answer.code != request.code {
-        return Err(Error::Protocol("a response is not that to the request"));
-    }
-    if answer.status != Status::OK {
-        return Err(Error::Refused(answer.status));
-    }
-    if (answer.batch, answer.item_count) != (request.batch, request.item_count) {
-        return Err(Error::Protocol("a response has another number of items than the request"));
-    }
+    check_answer(&call.header::<S>(answer.message_id), answer)?;
     match call.batch {
         Some(count) => Batch::new(payload, count).map(|_| ())?,
         None => S::decode_response(payload).map(|_| ())?,
     }
     Ok(())
-}
-
-/// The same error for another call.
-fn again(error: &Error, state: State) -> Error {
-    match error {
-        Error::NotFound { path } => Error::NotFound { path: path.clone() },
-        Error::Denied { path } => Error::Denied { path: path.clone() },
-        Error::AuthFailed => Error::AuthFailed,
-        Error::Incompatible => Error::Incompatible,
-        Error::NoProfile => Error::NoProfile,
-        Error::ProposalTooLarge => Error::ProposalTooLarge,
-        Error::Timeout => Error::Timeout,
-        Error::Aborted => Error::Aborted,
-        Error::Disconnected => Error::Disconnected,
-        Error::Malformed(malformed) => Error::Malformed(*malformed),
-        Error::Protocol(what) => Error::Protocol(what),
-        Error::UnknownMessageId(id) => Error::UnknownMessageId(*id),
-        Error::Handshake(status) => Error::Handshake(*status),
-        Error::Refused(status) => Error::Refused(*status),
-        Error::NotReady(state) => Error::NotReady(*state),
-        _ => Error::NotReady(state),
-    }
 }

@@ -44,7 +44,8 @@
 //! A call may be dropped at any time. If it was not sent it never is; if it was, its answer is
 //! thrown away when it comes. Other calls go on, over the same connection, and get the answers to
 //! their own questions, since these are matched by number. A connection on which the oldest question
-//! is not answered within its time is replaced by a new one.
+//! is not answered within its time is replaced by a new one, though not more than once in the time
+//! of a call.
 
 mod client;
 mod connection;

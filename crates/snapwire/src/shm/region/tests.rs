@@ -92,8 +92,9 @@ fn a_live_region_is_kept_and_a_foreign_file_under_the_name_is_not_removed_later(
 fn what_dead_servers_left_is_reclaimed() {
     type Plant = fn(&Endpoint);
     let path = |endpoint: &Endpoint| endpoint.region_path(SessionId(0xab));
-    let plants: [(&str, Plant); 8] = [
+    let plants: [(&str, Plant); 9] = [
         ("dead pid", |endpoint| plant(endpoint, i32::MAX, 1)),
+        ("pid in use again", |endpoint| plant(endpoint, std::process::id().cast_signed(), 1)),
         ("no pid", |endpoint| plant(endpoint, 0, 1)),
         ("negative pid", |endpoint| plant(endpoint, -1, 1)),
         ("generation 0", |endpoint| plant(endpoint, std::process::id().cast_signed(), 0)),
@@ -149,6 +150,27 @@ fn a_region_is_checked_before_it_is_used() {
     assert!(matches!(word(28, 0x7fff_ffc0), Err(RegionProblem::BadSize)), "beyond the file");
     assert!(matches!(attach(&|file| file.set_len(63).unwrap()), Err(RegionProblem::NotReady)));
     assert!(matches!(attach(&|file| file.set_len(64).unwrap()), Err(RegionProblem::BadSize)));
+}
+
+#[test]
+fn a_region_that_is_said_to_be_huge_takes_no_memory_before_it_is_used() {
+    let (_directory, endpoint) = place();
+    plant(&endpoint, std::process::id().cast_signed(), 1);
+    let path = endpoint.region_path(SessionId(0xab));
+    let file = File::options().write(true).open(&path).unwrap();
+    file.write_all_at(&(1u32 << 30).to_ne_bytes(), 28).unwrap();
+    file.set_len(2 << 30).unwrap();
+    let region = Region::attach(&endpoint, &terms(Profiles::SHM_HYBRID)).unwrap();
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let ours = &maps[maps.find(path.to_str().unwrap()).unwrap()..];
+    let kib = |what| -> u64 {
+        let found = ours.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+        found.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+    };
+    assert!(kib("Rss:") < 1 << 10, "{} KiB", kib("Rss:"));
+    // The rest of the file does not matter.
+    assert!(kib("Size:") < 1025 << 10, "{} KiB", kib("Size:"));
+    drop(region);
 }
 
 #[test]
