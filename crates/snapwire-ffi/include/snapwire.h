@@ -16,7 +16,8 @@
  * Threads. A client is used by one thread at a time: a second gets SNAPWIRE_BUSY. Only
  * `snapwire_client_abort` may be called from any thread at any time before the client is freed.
  * Handlers are called from several threads at once, and may be called twice for one question, since
- * clients ask again when a connection breaks.
+ * clients ask again when a connection breaks. They return, without an exception of C++ or a longjmp.
+ * Where a function that fills an answer has failed, the client gets none, whatever they return.
  *
  * Text. Bytes have a length and need not end with a NUL. They are not checked to be UTF-8.
  *
@@ -348,7 +349,7 @@ enum snapwire_status snapwire_client_new(uint16_t kind,
 void snapwire_client_free(struct snapwire_client *client);
 
 // Connects, unless it is connected already or trying would not help. SNAPWIRE_OK when it can be used
-// afterwards.
+// afterwards; what else says why it cannot.
 enum snapwire_status snapwire_client_refresh(const struct snapwire_client *client);
 
 // Where a client stands, and what it has done.

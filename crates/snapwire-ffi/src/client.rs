@@ -132,7 +132,7 @@ pub unsafe extern "C" fn snapwire_client_free(client: *mut snapwire_client) {
 }
 
 /// Connects, unless it is connected already or trying would not help. SNAPWIRE_OK when it can be used
-/// afterwards.
+/// afterwards; what else says why it cannot.
 ///
 /// # Safety
 /// The pointer is NULL or that of a client that has not been freed.
@@ -143,18 +143,13 @@ pub unsafe extern "C" fn snapwire_client_refresh(
     guard(|| {
         // SAFETY: the caller's.
         let mut inner = unsafe { lock(client) }?;
-        let state = any!(&mut inner.kind, client => {
-            client.refresh();
-            client.state()
-        });
-        let status = match state {
-            State::Ready => return Ok(()),
-            State::NotFound => snapwire_status::SNAPWIRE_NOT_FOUND,
-            State::Denied => snapwire_status::SNAPWIRE_DENIED,
-            State::AuthFailed | State::Incompatible => snapwire_status::SNAPWIRE_REFUSED,
-            _ => snapwire_status::SNAPWIRE_DISCONNECTED,
-        };
-        Err(Failure::new(status, format!("the client is {state}")))
+        any!(&mut inner.kind, client => client.connect()).map_err(|error| match error {
+            Error::NotReady(state) => {
+                let message = format!("the client is {state}, and trying again does not help");
+                Failure::new(snapwire_status::SNAPWIRE_REFUSED, message)
+            }
+            other => other.into(),
+        })
     })
 }
 

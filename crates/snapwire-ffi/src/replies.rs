@@ -7,16 +7,15 @@ use crate::types::{
     snapwire_bytes, snapwire_label, snapwire_snapshot_item,
 };
 use snapwire_core::codec::{
-    App, AppCgroup, AppsReply, BuildError, CgroupsReply, Label, Orchestrator, Pid, Placed,
-    SnapshotItem,
+    App, AppCgroup, AppsReply, CgroupsReply, Label, Orchestrator, Pid, Placed, SnapshotItem,
 };
-use snapwire_core::{SnapshotReply, TextReply};
+use snapwire_core::{Failure as HandlerFailure, SnapshotReply, TextReply};
 
 /// A reply, and the first error of filling it, which outlives what the handler returns.
 #[derive(Debug)]
 pub(crate) struct Filling<'a, R> {
     reply: &'a mut R,
-    failed: Option<BuildError>,
+    failed: Option<HandlerFailure>,
 }
 
 impl<'a, R> Filling<'a, R> {
@@ -24,17 +23,13 @@ impl<'a, R> Filling<'a, R> {
         Filling { reply, failed: None }
     }
 
-    pub(crate) fn failed(&self) -> Option<BuildError> {
+    pub(crate) fn failed(&self) -> Option<HandlerFailure> {
         self.failed
     }
 
-    fn fill<T>(
-        &mut self,
-        fill: impl FnOnce(&mut R) -> Result<T, BuildError>,
-    ) -> Result<T, Failure> {
-        fill(self.reply).map_err(|error| {
-            self.failed.get_or_insert(error);
-            error.into()
+    fn fill<T>(&mut self, fill: impl FnOnce(&mut R) -> Result<T, Failure>) -> Result<T, Failure> {
+        fill(self.reply).inspect_err(|failure| {
+            self.failed.get_or_insert(failure.handler);
         })
     }
 }
@@ -77,8 +72,7 @@ pub unsafe extern "C" fn snapwire_reply_text(
         // SAFETY: the caller's.
         let to = unsafe { reply(to) }?;
         // SAFETY: the caller's.
-        let text = unsafe { text.get("text.data") }?;
-        to.0.fill(|reply| reply.set(text))
+        to.0.fill(|reply| Ok(reply.set(unsafe { text.get("text.data") }?)?))
     })
 }
 
@@ -114,15 +108,16 @@ pub unsafe extern "C" fn snapwire_reply_snapshot_item(
     guard(|| {
         // SAFETY: the caller's.
         let to = unsafe { reply(to) }?;
-        // SAFETY: the caller's.
-        let item = unsafe { given(item, "item") }?;
-        // SAFETY: the caller's.
-        let name = unsafe { item.name.get("item.name.data") }?;
-        // SAFETY: the caller's.
-        let path = unsafe { item.path.get("item.path.data") }?;
-        let snapwire_snapshot_item { hash, options, enabled, .. } = *item;
-        let item = SnapshotItem { hash, options, enabled, name, path };
-        to.0.fill(|reply| reply.builder().push(&item))
+        to.0.fill(|reply| {
+            // SAFETY: the caller's.
+            let item = unsafe { given(item, "item") }?;
+            // SAFETY: the caller's.
+            let name = unsafe { item.name.get("item.name.data") }?;
+            // SAFETY: the caller's.
+            let path = unsafe { item.path.get("item.path.data") }?;
+            let snapwire_snapshot_item { hash, options, enabled, .. } = *item;
+            Ok(reply.builder().push(&SnapshotItem { hash, options, enabled, name, path })?)
+        })
     })
 }
 
@@ -196,12 +191,12 @@ pub unsafe extern "C" fn snapwire_reply_cgroup_known(
     guard(|| {
         // SAFETY: the caller's.
         let to = unsafe { reply(to) }?;
-        // SAFETY: the caller's.
-        let name = unsafe { name.get("name.data") }?;
-        // SAFETY: the caller's.
-        let labels = unsafe { labels(first_label, label_count) }?;
         let known = |reply: &mut CgroupsReply<'_, '_>| {
-            reply.known(Orchestrator(orchestrator), name, &labels)
+            // SAFETY: the caller's.
+            let name = unsafe { name.get("name.data") }?;
+            // SAFETY: the caller's.
+            let labels = unsafe { labels(first_label, label_count) }?;
+            Ok(reply.known(Orchestrator(orchestrator), name, &labels)?)
         };
         let whole = to.0.fill(known)? == Placed::Whole;
         if !placed.is_null() {
@@ -225,8 +220,8 @@ pub unsafe extern "C" fn snapwire_reply_cgroup_unknown(
         // SAFETY: the caller's.
         let to = unsafe { reply(to) }?;
         let unknown = |reply: &mut CgroupsReply<'_, '_>| match permanent {
-            true => reply.unknown_permanent(),
-            false => reply.unknown_retry_later(),
+            true => Ok(reply.unknown_permanent()?),
+            false => Ok(reply.unknown_retry_later()?),
         };
         to.0.fill(unknown).map(|_| ())
     })
@@ -277,37 +272,40 @@ pub unsafe extern "C" fn snapwire_reply_app_known(
     guard(|| {
         // SAFETY: the caller's.
         let to = unsafe { reply(to) }?;
-        // SAFETY: the caller's.
-        let app = unsafe { given(app, "app") }?;
-        // SAFETY: the caller's.
-        let comm = unsafe { app.comm.get("app.comm.data") }?;
-        // SAFETY: the caller's.
-        let path = unsafe { app.cgroup_path.get("app.cgroup_path.data") }?;
-        // SAFETY: the caller's.
-        let name = unsafe { app.cgroup_name.get("app.cgroup_name.data") }?;
-        // SAFETY: the caller's.
-        let labels = unsafe { labels(app.labels, app.label_count) }?;
-        let cgroup = match app.cgroup_status {
-            SNAPWIRE_CGROUP_KNOWN => {
-                let orchestrator = Orchestrator(app.orchestrator);
-                AppCgroup::Known { orchestrator, path, name, labels: &labels }
-            }
-            SNAPWIRE_CGROUP_UNKNOWN_RETRY_LATER => AppCgroup::UnknownRetryLater { path },
-            SNAPWIRE_CGROUP_UNKNOWN_PERMANENT => AppCgroup::UnknownPermanent { path },
-            SNAPWIRE_CGROUP_HOST_ROOT => AppCgroup::HostRoot,
-            other => {
-                let message = format!("`app.cgroup_status` is {other}, which is none");
-                return Err(Failure::new(snapwire_status::SNAPWIRE_BAD_ARGUMENT, message));
-            }
-        };
-        let app = App {
-            parent: Pid(app.parent),
-            uid: (app.uid != SNAPWIRE_UID_UNSET).then_some(app.uid),
-            starttime_jiffies: app.starttime_jiffies,
-            comm,
-            cgroup,
-        };
-        to.0.fill(|reply| reply.known(&app)).map(|_| ())
+        to.0.fill(|reply| {
+            // SAFETY: the caller's.
+            let app = unsafe { given(app, "app") }?;
+            // SAFETY: the caller's.
+            let comm = unsafe { app.comm.get("app.comm.data") }?;
+            // SAFETY: the caller's.
+            let path = unsafe { app.cgroup_path.get("app.cgroup_path.data") }?;
+            // SAFETY: the caller's.
+            let name = unsafe { app.cgroup_name.get("app.cgroup_name.data") }?;
+            // SAFETY: the caller's.
+            let labels = unsafe { labels(app.labels, app.label_count) }?;
+            let cgroup = match app.cgroup_status {
+                SNAPWIRE_CGROUP_KNOWN => {
+                    let orchestrator = Orchestrator(app.orchestrator);
+                    AppCgroup::Known { orchestrator, path, name, labels: &labels }
+                }
+                SNAPWIRE_CGROUP_UNKNOWN_RETRY_LATER => AppCgroup::UnknownRetryLater { path },
+                SNAPWIRE_CGROUP_UNKNOWN_PERMANENT => AppCgroup::UnknownPermanent { path },
+                SNAPWIRE_CGROUP_HOST_ROOT => AppCgroup::HostRoot,
+                other => {
+                    let message = format!("`app.cgroup_status` is {other}, which is none");
+                    return Err(Failure::new(snapwire_status::SNAPWIRE_BAD_ARGUMENT, message));
+                }
+            };
+            let app = App {
+                parent: Pid(app.parent),
+                uid: (app.uid != SNAPWIRE_UID_UNSET).then_some(app.uid),
+                starttime_jiffies: app.starttime_jiffies,
+                comm,
+                cgroup,
+            };
+            Ok(reply.known(&app)?)
+        })
+        .map(|_| ())
     })
 }
 
@@ -322,6 +320,6 @@ pub unsafe extern "C" fn snapwire_reply_app_unknown(
     guard(|| {
         // SAFETY: the caller's.
         let to = unsafe { reply(to) }?;
-        to.0.fill(|reply| reply.unknown()).map(|_| ())
+        to.0.fill(|reply| Ok(reply.unknown()?)).map(|_| ())
     })
 }

@@ -52,11 +52,13 @@ use snapwire_status::*;
 pub(crate) struct Failure {
     status: snapwire_status,
     message: String,
+    /// What it is to the client who asked, where a handler called the function.
+    pub(crate) handler: HandlerFailure,
 }
 
 impl Failure {
     pub(crate) fn new(status: snapwire_status, message: impl Into<String>) -> Failure {
-        Failure { status, message: message.into() }
+        Failure { status, message: message.into(), handler: HandlerFailure::Refused }
     }
 
     /// An argument that must not be NULL is.
@@ -104,7 +106,7 @@ impl From<Error> for Failure {
 
 impl From<BuildError> for Failure {
     fn from(error: BuildError) -> Failure {
-        Error::from(error).into()
+        Failure { handler: error.into(), ..Error::from(error).into() }
     }
 }
 
@@ -123,7 +125,7 @@ fn remember(message: &str) {
 pub(crate) fn guard(body: impl FnOnce() -> Result<(), Failure>) -> snapwire_status {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => SNAPWIRE_OK,
-        Ok(Err(Failure { status, message })) => {
+        Ok(Err(Failure { status, message, .. })) => {
             remember(&message);
             status
         }
@@ -143,9 +145,9 @@ pub(crate) fn guard_or<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
 pub(crate) type Handled = Result<(), HandlerFailure>;
 
 /// What a handler's status means to the client who asked.
-pub(crate) fn handled(status: c_int, failed: Option<BuildError>) -> Handled {
+pub(crate) fn handled(status: c_int, failed: Option<HandlerFailure>) -> Handled {
     match (failed, status) {
-        (Some(error), _) => Err(error.into()),
+        (Some(failure), _) => Err(failure),
         (None, 0) => Ok(()),
         (None, _) => Err(HandlerFailure::Refused),
     }
@@ -193,7 +195,7 @@ mod tests {
         assert_eq!(handled(0, None), Ok(()));
         assert_eq!(handled(-9, None), Err(HandlerFailure::Refused));
         for status in [0, 5] {
-            assert_eq!(handled(status, Some(overflow)), Err(HandlerFailure::Build(overflow)));
+            assert_eq!(handled(status, Some(overflow.into())), Err(overflow.into()));
         }
     }
 }

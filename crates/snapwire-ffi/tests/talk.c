@@ -56,8 +56,12 @@ static int increment(void *context, uint64_t number, uint64_t *answer) {
 
 static int reverse(void *context, snapwire_bytes asked, snapwire_text_reply *reply) {
   uint8_t backwards[256];
-  snapwire_bytes answer = {backwards, asked.length};
+  snapwire_bytes answer = {backwards, asked.length}, broken = {NULL, 3};
   (void)context;
+  if (is(asked, "broken")) {
+    snapwire_reply_text(reply, broken);
+    return SNAPWIRE_OK;
+  }
   if (asked.length > sizeof backwards) {
     return SNAPWIRE_TOO_LARGE;
   }
@@ -331,6 +335,11 @@ static void misuse(const char *dir, const snapwire_options *options) {
   CHECK(snapwire_client_new(1, dir, "one", options, &client) == SNAPWIRE_OK);
   CHECK(snapwire_increment(client, 1, &answer) == SNAPWIRE_NOT_READY);
   CHECK(snapwire_client_refresh(client) == SNAPWIRE_NOT_FOUND);
+  CHECK(strstr(snapwire_last_error(), "/one.sock; start the service") != NULL);
+  CHECK(snapwire_client_abort(client) == SNAPWIRE_OK);
+  CHECK(snapwire_client_refresh(client) == SNAPWIRE_ABORTED);
+  CHECK(snapwire_client_clear_abort(client) == SNAPWIRE_OK);
+  CHECK(snapwire_client_refresh(client) == SNAPWIRE_NOT_FOUND);
   CHECK(snapwire_client_get_status(client, &status) == SNAPWIRE_OK);
   CHECK(status.state == SNAPWIRE_STATE_NOT_FOUND && status.profile == 0);
   CHECK(snapwire_look_up_cgroups(client, NULL, 0, &found) == SNAPWIRE_WRONG_KIND);
@@ -366,10 +375,13 @@ static void misuse(const char *dir, const snapwire_options *options) {
   client = connect_to(SNAPWIRE_STRING_REVERSE, dir, "two", options);
   CHECK(snapwire_string_reverse(client, broken, &bytes) == SNAPWIRE_BAD_ARGUMENT);
   CHECK(snapwire_string_reverse(client, text("ok"), &bytes) == SNAPWIRE_OK && is(bytes, "ko"));
+  /* What a handler gives is refused, and the handler says that all is well: there is no answer. */
+  CHECK(snapwire_string_reverse(client, text("broken"), &bytes) == SNAPWIRE_REFUSED);
   snapwire_options stranger = *options;
   stranger.auth_token = 999;
   snapwire_client *other = NULL;
   CHECK(snapwire_client_new(3, dir, "two", &stranger, &other) == SNAPWIRE_OK);
+  CHECK(snapwire_client_refresh(other) == SNAPWIRE_REFUSED);
   CHECK(snapwire_client_refresh(other) == SNAPWIRE_REFUSED);
   snapwire_client_free(other);
   snapwire_client_free(client);

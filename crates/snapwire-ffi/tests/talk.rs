@@ -335,10 +335,12 @@ fn the_guides_program_does_what_it_says() {
 }
 
 #[test]
-fn the_header_is_one_of_cpp_too() {
+fn the_header_is_one_of_c99_and_cpp_too() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    run(Command::new("c++")
-        .args(["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only"])
-        .args(["-x", "c++"])
-        .arg(root.join("include/snapwire.h")));
+    for (standard, language) in [("c99", "c"), ("c11", "c"), ("c++11", "c++"), ("c++17", "c++")] {
+        run(Command::new("cc")
+            .args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only"])
+            .args([&format!("-std={standard}"), "-x", language])
+            .arg(root.join("include/snapwire.h")));
+    }
 }

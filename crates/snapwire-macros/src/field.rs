@@ -1,7 +1,9 @@
 //! A field's type as a layout knows it.
 
+use quote::ToTokens;
+use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprLit, GenericArgument, Lit, PathArguments, Type, TypePath};
+use syn::{GenericArgument, LitInt, PathArguments, Type, TypePath};
 
 /// What stands in a record by itself, by name and size in bytes, which is its alignment too.
 const SCALARS: [(&str, usize); 11] = [
@@ -57,12 +59,11 @@ impl Shape {
                     return Err(syn::Error::new(array.elem.span(), message));
                 };
                 let max = ARRAY_MAX / scalar.len;
-                let length = match &array.len {
-                    Expr::Lit(ExprLit { lit: Lit::Int(length), .. }) => length.base10_parse().ok(),
-                    _ => None,
-                };
+                // Not by its kind of expression: a macro's `$n` has a group around it.
+                let length = syn::parse2::<LitInt>(array.len.to_token_stream())
+                    .and_then(|length| length.base10_parse());
                 let length =
-                    length.filter(|length| (1..=max).contains(length)).ok_or_else(|| {
+                    length.ok().filter(|length| (1..=max).contains(length)).ok_or_else(|| {
                         let message = format!(
                             "the length of an array is a plain number from 1 to {max}, so that the \
                          layout can be printed"
@@ -109,6 +110,7 @@ impl Shape {
             "Option" => {
                 refuse("an `Option` has no layout; use a list of at most one, or a flag beside it")
             }
+            "Self" => refuse("say the structure's name: in its view, `Self` is the view"),
             _ => Ok(Shape::Record(Box::new(ty.clone()))),
         }
     }
@@ -155,7 +157,7 @@ impl Shape {
 
 fn type_name(ty: &Type) -> String {
     match ungrouped(ty) {
-        Type::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
+        Type::Path(path) => path.path.segments.last().map(|last| last.ident.unraw().to_string()),
         _ => None,
     }
     .unwrap_or_default()

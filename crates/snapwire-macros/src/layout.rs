@@ -3,7 +3,7 @@
 use crate::field::Shape;
 use std::fmt::Write;
 
-/// The version and a 0.
+/// The check.
 const HEADER_LEN: usize = 4;
 
 /// A field in its place.
@@ -41,13 +41,17 @@ impl Layout {
         Layout { version, fields, len: end }
     }
 
-    /// The table for people.
-    pub(crate) fn table(&self) -> String {
-        let mut table = format!(
-            "| offset | size | field |\n| --- | --- | --- |\n| 0 | 2 | layout version, {} |\n\
-             | 2 | 2 | 0 |\n",
-            self.version
-        );
+    /// The table for people, and the check, which is the FNV-1a of what follows it.
+    pub(crate) fn table(&self) -> (String, u32) {
+        let rest = format!("of version {} |\n{}", self.version, self.rows());
+        let step = |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        let check = rest.bytes().fold(0x811c_9dc5, step);
+        let head = "| offset | size | field |\n| --- | --- | --- |\n| 0 | 4 | check";
+        (format!("{head}, {check:#010x}, {rest}"), check)
+    }
+
+    fn rows(&self) -> String {
+        let mut table = String::new();
         let mut row = |at: usize, size: usize, what: &str| {
             // Writing to a string does not fail.
             let _ = writeln!(table, "| {at} | {size} | {what} |");
@@ -89,9 +93,9 @@ mod tests {
         assert_eq!(places, [(4, 0), (8, 3), (16, 0), (24, 2)]);
         assert_eq!(layout.len, 32);
         assert_eq!(
-            layout.table(),
+            layout.table().0,
             "| offset | size | field |\n| --- | --- | --- |\n\
-             | 0 | 2 | layout version, 2 |\n| 2 | 2 | 0 |\n\
+             | 0 | 4 | check, 0x64cc7d5f, of version 2 |\n\
              | 4 | 1 | `a`: `u8` |\n| 5 | 3 | 0 |\n| 8 | 8 | `b`: `u64` |\n\
              | 16 | 6 | `c`: `[u16; 3]` |\n| 22 | 2 | 0 |\n\
              | 24 | 4 | `d`: list of texts, its offset |\n| 28 | 4 | `d`: its length |\n\
@@ -103,6 +107,6 @@ mod tests {
     fn a_record_without_fields_is_its_version() {
         let layout = layout(&[]);
         assert_eq!(layout.len, 4);
-        assert!(layout.table().ends_with("| 2 | 2 | 0 |\n"));
+        assert!(layout.table().0.ends_with("| 0 | 4 | check, 0x81e64414, of version 2 |\n"));
     }
 }

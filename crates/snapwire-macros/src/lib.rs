@@ -88,8 +88,9 @@ use proc_macro::TokenStream;
 /// How parts are laid out is said on the page of `snapwire::record`; the table of each structure is
 /// in its constant `LAYOUT`, on its page and on that of its view.
 ///
-/// The order of fields and their types are the layout. Names are not. To change a layout that is in
-/// use is to give it another `version`: peers with another one refuse it.
+/// The fields are the layout: their order, their types and, for the check, their names. Peers that
+/// were built with others refuse it, and so they do with another `version`, which is for fields that
+/// stay and mean something else.
 ///
 /// # Attributes
 ///

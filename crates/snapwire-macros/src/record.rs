@@ -72,6 +72,11 @@ pub(crate) fn expand(item: TokenStream) -> syn::Result<TokenStream> {
     };
     let mut shapes = Vec::new();
     for member in &members {
+        for attribute in member.attrs.iter().filter(|attribute| attribute.path().is_ident("record"))
+        {
+            let message = "a field has no options; they are the structure's";
+            mistakes.push(syn::Error::new(attribute.span(), message));
+        }
         if let (Some(name), Some(shape)) = (&member.ident, mistakes.keep(Shape::of(&member.ty))) {
             shapes.push((name.unraw().to_string(), shape));
         }
@@ -86,8 +91,8 @@ pub(crate) fn expand(item: TokenStream) -> syn::Result<TokenStream> {
     let runtime = quote!(#snapwire::record);
     let (name, vis) = (&input.ident, &input.vis);
     let view = format_ident!("{}View", name.unraw());
-    let table = layout.table();
-    let (version, len, text_name) = (layout.version, layout.len, name.unraw().to_string());
+    let (table, check) = layout.table();
+    let (len, text_name) = (layout.len, name.unraw().to_string());
     let docs = format!("The layout of a record as it is sent:\n\n{table}");
     let view_docs = format!(
         "A [`{text_name}`] in a payload, checked as a whole. Numbers are copied, the rest is \
@@ -168,8 +173,9 @@ pub(crate) fn expand(item: TokenStream) -> syn::Result<TokenStream> {
 
         #[doc = #docs]
         #[automatically_derived]
+        #[allow(deprecated)]
         impl #impl_generics #runtime::Record for #name #type_generics #where_clause {
-            const VERSION: u16 = #version;
+            const CHECK: u32 = #check;
             const FIXED_LEN: usize = #len;
             const NAME: &'static str = #text_name;
             const LAYOUT: &'static str = #table;
@@ -194,8 +200,8 @@ pub(crate) fn expand(item: TokenStream) -> syn::Result<TokenStream> {
         }
 
         #[doc = #view_docs]
-        #[derive(Clone, Copy, Debug)]
-        #[allow(dead_code)]
+        #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
+        #[allow(dead_code, deprecated, nonstandard_style)]
         #vis struct #view<'__view> {
             #(#view_fields)*
             #bytes_marker

@@ -111,7 +111,7 @@ mod layout {
         assert_eq!(
             File::LAYOUT,
             "| offset | size | field |\n| --- | --- | --- |\n\
-             | 0 | 2 | layout version, 1 |\n| 2 | 2 | 0 |\n\
+             | 0 | 4 | check, 0xf4784013, of version 1 |\n\
              | 4 | 1 | `is_directory`: `bool` |\n| 5 | 3 | 0 |\n| 8 | 8 | `size`: `u64` |\n\
              | 16 | 4 | `name`: text, its offset |\n| 20 | 4 | `name`: its length |\n\
              | 24 | 4 | `blocks`: list of `u32`, its offset |\n| 28 | 4 | `blocks`: its length |\n\
@@ -124,7 +124,7 @@ mod layout {
         let mut words = |words: &[u32]| {
             expected.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
         };
-        words(&[if cfg!(target_endian = "little") { 1 } else { 0x0001_0000 }]);
+        words(&[0xf478_4013]);
         expected.extend([1, 0, 0, 0]);
         expected.extend(9u64.to_ne_bytes());
         let mut words = |words: &[u32]| {
@@ -138,8 +138,7 @@ mod layout {
         words(&[1, 2, 0]);
         // The directory of `owners` at 56, its only record at 64: 26 bytes.
         words(&[64, 26]);
-        words(&[if cfg!(target_endian = "little") { 7 } else { 0x0007_0000 }]);
-        words(&[7, 16, 1]);
+        words(&[0xee26_7e07, 7, 16, 1]);
         words(&[24, 1]);
         expected.extend(*b"g\0");
         // The list's zeros before its alignment: 44 + 8 = 52, then 4.
@@ -149,6 +148,31 @@ mod layout {
         assert!(view.blocks.iter().eq([1, 2]));
         assert_eq!(view.owners.get(0).unwrap().groups.get(0), Some("g"));
         assert!(view.owners.get(1).is_none() && view.blocks.get(2).is_none());
+    }
+
+    /// Structures as macros make them, and names that only their author allows.
+    #[test]
+    fn records_may_be_made_by_macros() {
+        macro_rules! record {
+            ($name:ident<$life:lifetime> { $field:ident: $ty:ty }, $version:literal, $length:expr) => {
+                #[expect(non_snake_case)]
+                #[derive(Record)]
+                #[record(version = $version)]
+                struct $name<$life> {
+                    $field: [$ty; $length],
+                    list: &$life [$ty],
+                    #[deprecated = "for the test"]
+                    others: Vec<Owner<$life>>,
+                }
+            };
+        }
+        record!(Made<'m> { someWords: u32 }, 9, 3);
+        #[expect(deprecated)]
+        let made = Made { someWords: [1, 2, 3], list: &[4], others: Vec::new() };
+        let payload = bytes(&made);
+        let view = decode::<Made<'_>>(&payload).unwrap();
+        assert_eq!((view.someWords, view.list.get(0)), ([1, 2, 3], Some(4)));
+        assert!(Made::LAYOUT.contains("of version 9 |\n| 4 | 12 | `someWords`: `[u32; 3]` |"));
     }
 
     #[test]
@@ -166,8 +190,8 @@ mod layout {
         assert_eq!(view.parts.iter().map(|owner| owner.uid).collect::<Vec<_>>(), [5, 6]);
         assert_eq!(written_again(&view), payload);
         assert!(format!("{view:?}").contains(r#"groups: ["y", "z"]"#), "{view:?}");
-        // What follows is not looked at.
-        assert!(decode::<Whole<'_>>(&[payload, vec![1; 9]].concat()).is_ok());
+        // Nothing may follow, not even zeros.
+        assert!(decode::<Whole<'_>>(&[payload, vec![0; 8]].concat()).is_err());
     }
 }
 
@@ -188,8 +212,8 @@ mod refusal {
             bad[at] = value;
             fault(&bad)
         };
-        assert_eq!(with(0, 2), (Fault::BadLayout, "Whole"));
-        assert_eq!(with(2, 1), (Fault::BadLayout, "Whole"));
+        assert_eq!(with(0, !good[0]), (Fault::OtherLayout, "Whole"));
+        assert_eq!(with(3, !good[3]), (Fault::OtherLayout, "Whole"));
         assert_eq!(with(4, 2), (Fault::BadLayout, "Whole.flag"));
         assert_eq!(with(5, 1), (Fault::BadLayout, "Whole"), "padding");
         let name = 28;
@@ -248,6 +272,66 @@ mod refusal {
         }
     }
 
+    /// Whoever was built with other fields is refused, though everything would fit.
+    #[test]
+    fn other_fields_are_another_layout() {
+        macro_rules! refused {
+            ($($field:ident: $ty:ty = $value:expr),*) => {{
+                #[derive(Record)]
+                struct Other {
+                    $($field: $ty,)*
+                }
+                let malformed = decode::<Span>(&bytes(&Other { $($field: $value,)* })).unwrap_err();
+                assert_eq!((malformed.fault, malformed.what), (Fault::OtherLayout, "Span"));
+                assert!(malformed.to_string().contains("build both from one source"));
+            }};
+        }
+        #[derive(Record)]
+        struct Span {
+            from: u32,
+            to: u32,
+        }
+        assert_eq!(decode::<Span>(&bytes(&Span { from: 1, to: 2 })).unwrap().to, 2);
+        refused!(to: u32 = 1, from: u32 = 2);
+        refused!(from: u32 = 1, to: f32 = 2.0);
+        refused!(from: u32 = 1, to: u32 = 2, unit: u8 = 3);
+        refused!(from: u32 = 1);
+    }
+
+    /// 2 MiB of stack are enough for whatever is accepted, without optimisation, too.
+    #[test]
+    fn large_records_are_less_deep() {
+        #[derive(Record)]
+        struct Large {
+            array: [u64; 2000],
+            other: [u64; 2000],
+            children: Vec<Large>,
+        }
+        let large = |children| Box::new(Large { array: [7; 2000], other: [8; 2000], children });
+        let fixed = Large::FIXED_LEN;
+        let leaf = {
+            let mut payload = vec![0; fixed];
+            assert_eq!(encode(&*large(Vec::new()), &mut payload), Ok(fixed));
+            payload
+        };
+        let around = |inner: Vec<u8>| {
+            let places = [fixed, 1, fixed.next_multiple_of(8) + 8, inner.len()];
+            let places = places.map(|place| u32::try_from(place).unwrap().to_ne_bytes()).concat();
+            [&leaf[..fixed - 8], &places, &inner].concat()
+        };
+        let deep = |levels| (1..levels).fold(leaf.clone(), |inner, _| around(inner));
+        let payload = deep(4);
+        let view = decode::<Large>(&payload).unwrap();
+        assert_eq!(view.children.get(0).unwrap().children.get(0).unwrap().other, [8; 2000]);
+        for levels in [5, 31] {
+            let malformed = decode::<Large>(&deep(levels)).unwrap_err();
+            assert_eq!((malformed.fault, malformed.what), (Fault::BadLayout, "Large"));
+        }
+        let nested = (1..5).fold(large(Vec::new()), |inner, _| large(vec![*inner]));
+        let error = encode(&*nested, &mut vec![0; 1 << 20]).unwrap_err();
+        assert!(matches!(error, BuildError::Unfit { what: "Large", .. }), "{error}");
+    }
+
     proptest! {
         #[test]
         fn values_come_back(
@@ -268,6 +352,21 @@ mod refusal {
             prop_assert_eq!(view.parts.iter().map(|owner| owner.uid).collect::<Vec<_>>(), uids);
         }
 
+        /// Offsets and lengths of any size, wherever a record may have one.
+        #[test]
+        fn any_word_is_refused_or_means_itself(
+            at in 1usize..80, word in prop_oneof![any::<u32>(), 0u32..320, (u32::MAX - 320)..=u32::MAX],
+            rest in prop::collection::vec(any::<u8>(), 0..9),
+        ) {
+            let mut payload = bytes(&example());
+            let at = at * 4 % (payload.len() - 4);
+            payload[at..at + 4].copy_from_slice(&word.to_ne_bytes());
+            payload.extend(rest);
+            if let Ok(view) = decode::<Whole<'_>>(&payload) {
+                prop_assert_eq!(written_again(&view), payload);
+            }
+        }
+
         /// Whatever is taken for a record is the one way to write it.
         #[test]
         fn damaged_bytes_are_refused_or_mean_themselves(
@@ -280,7 +379,7 @@ mod refusal {
             payload.truncate(length - cut);
             if let Ok(view) = decode::<Whole<'_>>(&payload) {
                 let again = written_again(&view);
-                prop_assert_eq!(&payload[..again.len()], &again[..]);
+                prop_assert_eq!(payload, again);
             }
         }
     }

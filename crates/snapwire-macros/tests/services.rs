@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 #![deny(warnings, missing_docs, unused, unreachable_pub, clippy::all, clippy::pedantic)]
 
-use snapwire::codec::{Limit, Profiles, Status};
+use snapwire::codec::{Fault, Limit, Malformed, Profiles, Status};
 use snapwire::{
     Client, ClientConfig, Endpoint, Error, Offer, Record, Server, ServerConfig, Service,
 };
@@ -99,6 +99,42 @@ mod derived {
         let answer = client.call(Question { text: "ab", repeat: 1 }).expect("an answer");
         assert_eq!(answer.texts.get(0), Some("ab"));
         assert!(client.status().reconnects > 0);
+    }
+
+    /// Who was built with other fields gets no answer to another question, nor another answer.
+    #[test]
+    fn other_structures_are_refused_on_either_side() {
+        /// The fields of `Question`, the other way round.
+        #[derive(Record)]
+        struct Swapped<'a> {
+            repeat: u32,
+            text: &'a str,
+        }
+        /// `Repeated` without a field.
+        #[derive(Record)]
+        struct Shorter {
+            texts: Vec<String>,
+        }
+        #[derive(Debug, Service)]
+        #[service(code = 100, request = Swapped<'_>, response = Repeated)]
+        enum OtherQuestion {}
+        #[derive(Debug, Service)]
+        #[service(code = 100, request = Question<'_>, response = Shorter)]
+        enum OtherAnswer {}
+
+        let directory = tempfile::tempdir().expect("a directory");
+        let endpoint = Endpoint::new(directory.path(), "repeat").expect("an endpoint");
+        let _server = serve(&endpoint, &ServerConfig::default());
+        let mut asking = Client::<OtherQuestion>::new(&endpoint, &ClientConfig::default());
+        assert!(asking.refresh());
+        let error = asking.call(Swapped { repeat: 1, text: "ab" }).expect_err("another question");
+        assert!(matches!(error, Error::Refused(Status::BAD_ENVELOPE)), "{error}");
+        assert!(error.to_string().ends_with("build both sides from one source"), "{error}");
+        let mut reading = Client::<OtherAnswer>::new(&endpoint, &ClientConfig::default());
+        assert!(reading.refresh());
+        let error = reading.call(Question { text: "ab", repeat: 1 }).expect_err("another answer");
+        let other = Malformed { fault: Fault::OtherLayout, what: "Shorter" };
+        assert!(matches!(error, Error::Malformed(malformed) if malformed == other), "{error}");
     }
 
     #[test]

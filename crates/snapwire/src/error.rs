@@ -134,7 +134,7 @@ pub enum Error {
     #[error("message {0} has not been answered yet; use another id")]
     DuplicateMessageId(u64),
     /// The server answered with another status than OK.
-    #[error("the server answered {0}")]
+    #[error("the server answered {0}{hint}", hint = hint(*.0))]
     Refused(Status),
     /// A payload could not be made.
     #[error("cannot make the message")]
@@ -185,6 +185,17 @@ pub enum RegionProblem {
     /// A live process owns a region of this name.
     #[error("a live process owns it")]
     InUse,
+}
+
+/// What to do about a status.
+fn hint(status: Status) -> &'static str {
+    match status {
+        Status::BAD_ENVELOPE => ", it cannot read the question; build both sides from one source",
+        Status::UNSUPPORTED => ", it serves another kind; look for the service elsewhere",
+        Status::LIMIT_EXCEEDED => ", it is not allowed as much; raise the limits of both sides",
+        Status::INTERNAL_ERROR => ", its handler refused or failed; look there",
+        _ => "",
+    }
 }
 
 impl Error {

@@ -4,9 +4,10 @@
 //! `#[derive(Record)]` computes the layout from the fields as they are written, and prints it in
 //! the documentation of the type and of its view. The rules:
 //!
-//! - A record begins with its layout version (`u16`) and a 0 (`u16`). Its fields follow in the
-//!   order of declaration, each at the next multiple of its size, in host byte order. A `bool` is
-//!   a byte, 0 or 1; an array is its elements.
+//! - A record begins with its check (`u32`): the FNV-1a of its table's text after `check, 0x..., `.
+//!   So peers with another version, or with other names or types of fields, notice. Its fields follow
+//!   in the order of declaration, each at the next multiple of its size, in host byte order. A `bool`
+//!   is a byte, 0 or 1; an array is its elements.
 //! - A text, a list and a record within a record is a *part*. In its field's place there are its
 //!   offset from the record's start and its length (`u32` each). The length counts bytes of a text
 //!   or an inner record, and elements of a list.
@@ -14,10 +15,10 @@
 //!   alignment: 1 for texts, the element's size for lists of numbers, 8 for all others. A text has
 //!   a NUL after its bytes, which is not counted. A list of texts or records begins with an offset
 //!   and a length for each of them, and they follow in order.
-//! - Bytes between are 0. Records are at most 32 deep.
+//! - Bytes between are 0. Records are at most 32 deep, where one counts for each 4 KiB of its view.
 //!
 //! So there is one sequence of bytes for a value, and what is read is refused unless it is that.
-//! Parts neither overlap nor leave gaps, nothing lies out of bounds, texts are UTF-8.
+//! Parts neither overlap nor leave gaps, nothing lies out of bounds or follows, texts are UTF-8.
 #![forbid(unsafe_code)]
 
 use crate::codec::{BuildError, Fault, Malformed};
@@ -26,7 +27,9 @@ use std::fmt;
 use std::marker::PhantomData;
 
 /// How deep records may be nested, so that no input makes the reader use up its stack.
-const DEPTH_MAX: u8 = 32;
+const DEPTH_MAX: usize = 32;
+/// How many bytes of its view make a record count once more.
+const DEPTH_BYTES: usize = 4 << 10;
 /// An offset and a length.
 const PLACE_LEN: usize = 8;
 /// Where records and directories begin is a multiple of this.
@@ -35,13 +38,13 @@ const ALIGNMENT: usize = 8;
 /// A structure with a stable layout, to be derived.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no layout",
-    label = "not a number, `bool`, text, list, nor a record",
+    label = "a derived record is wanted here",
     note = "derive `snapwire::Record` for `{Self}`; aliases of types are not looked through"
 )]
 pub trait Record {
-    /// The layout's version. Another version is another layout, and is refused.
-    const VERSION: u16;
-    /// The length of the version and the fields, in bytes.
+    /// What the version and the names and types of the fields come to. Others are refused.
+    const CHECK: u32;
+    /// The length of the check and the fields, in bytes.
     const FIXED_LEN: usize;
     /// The name in errors.
     const NAME: &'static str;
@@ -70,18 +73,41 @@ pub trait Record {
 /// [`BuildError::Overflow`] when it does not fit, [`BuildError::Unfit`] when it is too deep.
 pub fn encode<R: Record>(record: &R, payload: &mut [u8]) -> Result<usize, BuildError> {
     let mut writer = Writer { payload, base: 0, end: 0, depth: 0, what: R::NAME };
-    writer.begin::<R>()?;
-    record.write(&mut writer)?;
+    writer.write(record)?;
     Ok(writer.end)
 }
 
-/// A view of a record at the start of a payload, checked as a whole. What follows it is ignored.
+/// A view of a record, which is the whole payload and is checked as a whole.
 ///
 /// # Errors
-/// [`Fault::Truncated`], [`Fault::BadLayout`], [`Fault::OutOfBounds`], [`Fault::MissingNul`], with
-/// the name of the field.
+/// [`Fault::OtherLayout`], [`Fault::Truncated`], [`Fault::BadLayout`], [`Fault::OutOfBounds`],
+/// [`Fault::MissingNul`], with the name of the field.
 pub fn decode<R: Record>(payload: &[u8]) -> Result<R::View<'_>, Malformed> {
-    R::read(&mut Reader::new::<R>(payload, 0)?)
+    read::<R>(payload, 0)
+}
+
+/// A view of a record that is within so many others.
+fn read<R: Record>(bytes: &[u8], depth: usize) -> Result<R::View<'_>, Malformed> {
+    let refuse = |fault| Malformed { fault, what: R::NAME };
+    if bytes.first_chunk().is_some_and(|found| *found != R::CHECK.to_ne_bytes()) {
+        return Err(refuse(Fault::OtherLayout));
+    }
+    if bytes.len() < R::FIXED_LEN {
+        return Err(refuse(Fault::Truncated));
+    }
+    let depth = deeper::<R>(depth).ok_or(refuse(Fault::BadLayout))?;
+    let mut reader = Reader { bytes, end: R::FIXED_LEN, depth };
+    let view = R::read(&mut reader)?;
+    match reader.end == bytes.len() {
+        true => Ok(view),
+        false => Err(refuse(Fault::BadLayout)),
+    }
+}
+
+/// How deep what is in a record is, unless that is too deep.
+fn deeper<R: Record>(depth: usize) -> Option<usize> {
+    let depth = depth + size_of::<R::View<'static>>().div_ceil(DEPTH_BYTES).max(1);
+    (depth <= DEPTH_MAX).then_some(depth)
 }
 
 /// The smallest multiple of `alignment`, a power of two, that is not below `at`.
@@ -155,7 +181,8 @@ pub struct Writer<'b> {
     base: usize,
     /// Where the next part may begin.
     end: usize,
-    depth: u8,
+    /// How deep it is in others. It counts itself when it begins.
+    depth: usize,
     what: &'static str,
 }
 
@@ -171,11 +198,20 @@ impl Writer<'_> {
         Ok(&mut self.payload[start..end])
     }
 
-    fn begin<R: Record>(&mut self) -> Result<(), BuildError> {
+    /// A record at the end; returns where it begins.
+    fn write<R: Record>(&mut self, record: &R) -> Result<usize, BuildError> {
+        let outer = (self.base, self.depth, self.what);
+        let problem = "records are more than 32 deep, and large ones count more than once";
+        let too_deep = BuildError::unfit(R::NAME, problem);
+        self.depth = deeper::<R>(self.depth).ok_or(too_deep)?;
         let fixed = self.reserve(ALIGNMENT, R::FIXED_LEN)?;
         fixed.fill(0);
-        R::VERSION.put(&mut fixed[..2]);
-        Ok(())
+        R::CHECK.put(&mut fixed[..4]);
+        let start = self.end - R::FIXED_LEN;
+        (self.base, self.what) = (start, R::NAME);
+        record.write(self)?;
+        (self.base, self.depth, self.what) = outer;
+        Ok(start)
     }
 
     /// A field of this record that has been reserved.
@@ -247,17 +283,7 @@ impl Writer<'_> {
     /// # Errors
     /// [`BuildError::Overflow`], [`BuildError::Unfit`].
     pub fn record<R: Record>(&mut self, at: usize, record: &R) -> Result<(), BuildError> {
-        let outer = (self.base, self.what);
-        let start = outer.0 + aligned(self.end - outer.0, ALIGNMENT);
-        self.depth += 1;
-        if self.depth == DEPTH_MAX {
-            return Err(BuildError::Unfit { what: R::NAME, problem: "records are 32 deep" });
-        }
-        self.begin::<R>()?;
-        (self.base, self.what) = (start, R::NAME);
-        record.write(self)?;
-        (self.base, self.what) = outer;
-        self.depth -= 1;
+        let start = self.write(record)?;
         self.refer(at, start, self.end - start);
         Ok(())
     }
@@ -302,20 +328,11 @@ pub struct Reader<'v> {
     bytes: &'v [u8],
     /// Where the last part ended.
     end: usize,
-    depth: u8,
+    /// How deep it is, itself included.
+    depth: usize,
 }
 
 impl<'v> Reader<'v> {
-    fn new<R: Record>(bytes: &'v [u8], depth: u8) -> Result<Reader<'v>, Malformed> {
-        let refuse = |fault| Malformed { fault, what: R::NAME };
-        let fixed = bytes.get(..R::FIXED_LEN).ok_or(refuse(Fault::Truncated))?;
-        if u16::get(&fixed[..2]) != Some(R::VERSION) || fixed[2..4] != [0, 0] || depth == DEPTH_MAX
-        {
-            return Err(refuse(Fault::BadLayout));
-        }
-        Ok(Reader { bytes, end: R::FIXED_LEN, depth })
-    }
-
     /// Bytes between fields, which are 0.
     ///
     /// # Errors
@@ -426,12 +443,7 @@ impl<'v> Reader<'v> {
         what: &'static str,
     ) -> Result<R::View<'v>, Malformed> {
         let (start, _) = self.place(at, ALIGNMENT, 1, what)?;
-        let mut inner = Reader::new::<R>(&self.bytes[start..self.end], self.depth + 1)?;
-        let view = R::read(&mut inner)?;
-        if inner.end != inner.bytes.len() {
-            return Err(Malformed { fault: Fault::BadLayout, what });
-        }
-        Ok(view)
+        read::<R>(&self.bytes[start..self.end], self.depth)
     }
 
     /// A list of texts.
@@ -564,7 +576,7 @@ impl fmt::Debug for Texts<'_> {
 pub struct Records<'v, R> {
     list: List<'v>,
     /// How deep the record is that has the list.
-    depth: u8,
+    depth: usize,
     record: PhantomData<fn() -> R>,
 }
 
@@ -589,8 +601,7 @@ impl<'v, R: Record> Records<'v, R> {
 
     /// One of them.
     pub fn get(&self, index: usize) -> Option<R::View<'v>> {
-        let mut reader = Reader::new::<R>(self.list.element(index)?, self.depth + 1).ok()?;
-        R::read(&mut reader).ok()
+        read::<R>(self.list.element(index)?, self.depth).ok()
     }
 
     /// All of them in order.

@@ -50,6 +50,7 @@ fn every_name_tells_something_else() {
         Fault::MissingNul,
         Fault::BadAlignment,
         Fault::BadItemCount,
+        Fault::OtherLayout,
     ];
     let names: Vec<String> = states
         .iter()

@@ -15,6 +15,9 @@ struct Fields<'a, const N: usize> {
     pair: (u32, u32),
     mutable: &'a mut [u8],
     pointer: *const u8,
+    own: Vec<Self>,
+    #[record(version = 2)]
+    option: u8,
     fine: u8,
 }
 

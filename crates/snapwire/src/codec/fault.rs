@@ -26,6 +26,8 @@ pub enum Fault {
     BadAlignment,
     /// There are more or fewer items than there must be.
     BadItemCount,
+    /// A user's own structure has another version or other fields at the peer.
+    OtherLayout,
 }
 
 impl fmt::Display for Fault {
@@ -41,6 +43,7 @@ impl fmt::Display for Fault {
             Fault::MissingNul => "a string does not end with a NUL",
             Fault::BadAlignment => "an offset is not a multiple of 8",
             Fault::BadItemCount => "wrong number of items",
+            Fault::OtherLayout => "the peer's fields or version differ; build both from one source",
         })
     }
 }
