@@ -241,8 +241,11 @@ fn greet<S: Service>(
     }
     // Refused before it is promised anything, a client is not left waiting.
     if shared.is_full() && newcomer.has_spoken() {
-        // There will be room as soon as somebody's leaving is noticed.
-        return shared.sessions.is_one_leaving() || refuse();
+        // There will be room as soon as somebody's leaving is noticed, or there is by now.
+        let is_one_leaving = shared.sessions.is_one_leaving();
+        if shared.is_full() {
+            return is_one_leaving || refuse();
+        }
     }
     let mut offer = *listener.offer();
     offer.response.payload_bytes = shared.response_bytes.load(Ordering::Relaxed);
