@@ -13,7 +13,7 @@ use belljar_bench::{
 };
 
 /// A client that waits for an answer, which makes the server use CPU time, measures for a hundredth of a
-/// second, and reports in braces that survive placeholders. Both sides hold both ends of each pipe open, so
+/// second, and reports in braces that are left as they are. Both sides hold both ends of each pipe open, so
 /// that nobody writes into one that nobody reads.
 const CLIENT: &str = r#"exec 3<>{run_dir}/ask 4<>{run_dir}/answer; echo 1 >&3; read x <&4; sleep 0.02; echo '{{"belljar_bench":1,"operations":500,"elapsed_ns":10000000,"latency_ns":{{"p50":8000,"p95":9000,"p99":10000,"p999":11000,"max":12000}}}}'"#;
 const SERVER: &str = "mkfifo {run_dir}/ask {run_dir}/answer; exec 3<>{run_dir}/ask 4<>{run_dir}/answer; \
