@@ -3,14 +3,12 @@
 
 mod support;
 
-use snapwire::codec::{Code, Header, Profiles};
+use snapwire::codec::{Code, Header};
 use snapwire::{Buffer, Client, Error, Increment, Listener, Patience, Server, Session};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::*;
-
-const PROFILES: [Profiles; 3] = [Profiles::BASELINE, Profiles::SHM_HYBRID, Profiles::SHM_WAITERS];
 
 static SIGNALS: AtomicU32 = AtomicU32::new(0);
 

@@ -5,7 +5,9 @@ use rustix::net::{
     self, AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt,
 };
 use snapwire::codec::{Code, HEADER_LEN, Header, Hello, HelloAck, Kind, Limit, Profiles, Status};
-use snapwire::{ClientConfig, Endpoint, Offer, ServerConfig};
+use snapwire::{
+    Client, ClientConfig, Endpoint, Increment, Offer, Server, ServerConfig, Service, State,
+};
 use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -61,6 +63,24 @@ pub fn client_config(profile: Profiles) -> ClientConfig {
 
 pub fn server_config(profile: Profiles) -> ServerConfig {
     ServerConfig { offer: only(profile), ..ServerConfig::default() }
+}
+
+pub const PROFILES: [Profiles; 3] =
+    [Profiles::BASELINE, Profiles::SHM_HYBRID, Profiles::SHM_WAITERS];
+
+pub fn incrementer(place: &Place, config: &ServerConfig) -> Server {
+    Server::start::<Increment>(&place.endpoint, config, |number, reply| {
+        reply.set(number.wrapping_add(1));
+        Ok(())
+    })
+    .unwrap()
+}
+
+pub fn ready<S: Service>(place: &Place, config: &ClientConfig) -> Client<S> {
+    let mut client = Client::new(&place.endpoint, config);
+    assert!(client.refresh());
+    assert_eq!(client.state(), State::Ready);
+    client
 }
 
 /// Waits for something that must come about.
